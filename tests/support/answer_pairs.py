@@ -26,7 +26,8 @@ from model_deployment.runtime.mlflow_serve import Command, ServeStarter, mlflow_
 from model_deployment.runtime.parent_process import ParentProcess, parent_of
 from model_deployment.runtime.parents import Parents
 from model_deployment.settings import Settings
-from tests.support.audit import children, collect, kill_all
+from tests.support.audit import kill_all
+from tests.support.children import children, collect
 from tests.support.harness import ROOT
 from tests.support.ports import free_port
 from tests.support.runtime_bench import retire

@@ -19,7 +19,7 @@ from tests.support.waiting import until_sync
 
 #: Seconds between an answer and the next request of a caller: while somebody waits for more of them, and
 #: while a test waits for something else, which would take longer on a machine that is kept busy.
-HURRY, REST = 0.002, 0.05
+HURRY, REST = 0.002, 0.2
 #: Seconds for which callers go on in a hurry: what a test does next happens in the middle of their work.
 _AFTERWARDS = 0.5
 #: Asks a store for the request ids of its captures.
@@ -89,7 +89,7 @@ def callers(controller: Controller, key: str, number: int = 3) -> Iterator[Calls
             future.result()
 
 
-def more(calls: Calls, number: int = 150) -> None:
+def more(calls: Calls, number: int = 60) -> None:
     """Wait for so many more predictions."""
     wanted = len(calls.answered) + number
 

@@ -14,7 +14,8 @@ from model_deployment.runtime.container.container_settings import ContainerSetti
 from model_deployment.runtime.container.environment import digest_of, recipe
 from model_deployment.runtime.container.runtime import ContainerRuntime
 from tests.support import stubs
-from tests.support.engine import SMALL, TestEngine
+from tests.support.base_image import SMALL
+from tests.support.engine import TestEngine
 from tests.support.runtime_bench import Bench
 from tests.support.waiting import until
 

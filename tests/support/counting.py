@@ -2,6 +2,9 @@
 
 import time
 from collections.abc import Callable, Mapping
+from typing import Any
+
+import orjson
 
 from model_deployment.core.names import ModelKey
 from model_deployment.recording.count_report import CountReport
@@ -74,3 +77,9 @@ class LocalCounts:
         """As the controller tells it."""
         assert process == self.name
         self.report.stored(revisions)
+
+    def told(self, *, everything: bool = False, now: float | None = None) -> dict[str, Any]:
+        """Its next report, as it arrives at a controller."""
+        changes = self.report.changes(self._clock() if now is None else now, everything=everything)
+        found: dict[str, Any] = orjson.loads(orjson.dumps(changes))
+        return found

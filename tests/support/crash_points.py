@@ -5,11 +5,13 @@ around its own effects.
 """
 
 import asyncio
+import contextlib
 import sqlite3
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TypeVar
 
+from model_deployment.core.errors import ModelDeploymentError
 from model_deployment.state.database import Database
 
 T = TypeVar("T")
@@ -48,6 +50,29 @@ class CrashPoints:
         if self._then is None:
             raise Crash(name)
         await self._then()
+
+
+class FatalPoints(CrashPoints):
+    """After a crash nothing else of the controller has an effect, on whichever task it is."""
+
+    dead = False
+
+    async def kill(self, work: Callable[[], Awaitable[object]], at: int) -> bool:
+        """Kill the controller at this point of the work. False if the work has no such point."""
+        self.arm(at)
+        with contextlib.suppress(Crash, ModelDeploymentError):
+            await work()
+        self.disarm()
+        return self.dead
+
+    async def step(self, name: str) -> None:
+        if self.dead:
+            raise Crash(name)
+        try:
+            await super().step(name)
+        except Crash:
+            self.dead = True
+            raise
 
 
 class CrashingDatabase(Database):

@@ -8,6 +8,7 @@ from tempfile import TemporaryDirectory
 import pytest
 
 from model_deployment.documents.base import Documents
+from model_deployment.documents.embedded import EmbeddedDocuments
 from tests.support.document_store_bench import Bench, EmbeddedBench, MongoBench
 from tests.support.mongod import GIVEN, Mongod
 
@@ -49,3 +50,12 @@ async def depot(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
 @pytest.fixture
 def store(depot: Bench) -> Documents:
     return depot.store
+
+
+@pytest.fixture
+async def embedded(tmp_path: Path) -> AsyncIterator[EmbeddedDocuments]:
+    """The embedded store alone, open and empty, in ``documents.db``; it waits for locks but shortly."""
+    it = EmbeddedDocuments(tmp_path / "documents.db", busy=0.3)
+    await it.open()
+    yield it
+    await it.close()

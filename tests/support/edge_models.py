@@ -1,4 +1,4 @@
-"""Small real ONNX models, and the files and manifests of releases made of them."""
+"""Small real models, of ONNX and of MLflow, and the files and manifests of releases made of them."""
 
 import base64
 import hashlib
@@ -12,6 +12,16 @@ from onnx import TensorProto, helper
 
 #: Columns of the linear models.
 COLUMNS = ("a", "b")
+#: A model without libraries, as MLflow loads it.
+LOADER = """
+class Model:
+    def predict(self, frame):
+        return (frame["a"] * 10 + frame["b"]).tolist()
+
+def _load_pyfunc(path):
+    return Model()
+"""
+MLMODEL = b"flavors:\n  python_function:\n    loader_module: tens\n    code: code\n    data: data\n"
 
 
 def linear(weights: tuple[float, float], bias: float) -> bytes:

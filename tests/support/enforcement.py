@@ -4,6 +4,7 @@ MLflow is called in this process, at the two places its server calls, without a 
 """
 
 import base64
+import io
 import json
 import logging
 import math
@@ -39,6 +40,24 @@ def enforced(
         parsed = _parse_json_data(body, None, schema)
         data, given = _validate_prediction_input(parsed.data, parsed.params, schema, param_schema)
     return data, given
+
+
+def enforced_csv(text: str, inputs: Sequence[Spec]) -> pd.DataFrame:
+    """The frame that the model would get of a CSV body.
+
+    Raises:
+        Exception: of any kind, where MLflow's server would answer 400 or 500.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from mlflow.pyfunc import _validate_prediction_input
+        from mlflow.pyfunc.scoring_server import parse_csv_input
+        from mlflow.types.schema import Schema
+
+        logging.getLogger("mlflow").setLevel(logging.CRITICAL)
+        schema = Schema.from_json(json.dumps(inputs))
+        data = parse_csv_input(io.StringIO(text), schema)
+        return _validate_prediction_input(data, None, schema, None)[0]
 
 
 def same_table(

@@ -1,48 +1,22 @@
-"""A container engine of a test's own: a real one, with its data in a folder of its own, and base images.
-
-Nothing can be pulled in tests. So a base image is made of the Python that runs the tests: its interpreter,
-the shared libraries that this needs, and some of the installed packages with all that they require.
-"""
+"""A container engine of a test's own: a real one, with its data in a folder of its own, and base images."""
 
 import contextlib
 import ctypes
-import io
 import os
-import re
 import shutil
 import signal
 import socket
 import subprocess
-import sys
-import tarfile
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import pytest
-from packaging.requirements import Requirement
 
 import docker
+from tests.support import base_image
 from tests.support.waiting import until_sync
-
-#: What a base image for stubs has, and one for real models.
-SMALL: tuple[str, ...] = ("pip",)
-WHOLE: tuple[str, ...] = (
-    "mlflow",
-    "skops",
-    "scikit-learn",
-    "uvicorn",
-    "uvloop",
-    "httptools",
-    "orjson",
-    "pip",
-)
-#: Parts of Python that no model needs.
-_LEFT_OUT = re.compile(
-    r"/(test|tests|idlelib|tkinter|lib2to3|ensurepip|turtledemo)(/|$)|\.a$|/config-3"
-)
 
 
 class TestEngine:
@@ -115,6 +89,13 @@ class TestEngine:
         """As a crash: its containers go on until it is started again."""
         self._end(signal.SIGKILL)
 
+    def revive(self) -> None:
+        """Have it run, and have no container of an earlier test."""
+        if self._daemon is None:
+            self.start()
+        with self.client() as client:
+            _remove_all(client)
+
     def _end(self, number: signal.Signals) -> None:
         if self._daemon is not None:
             self._daemon.send_signal(number)
@@ -125,9 +106,7 @@ class TestEngine:
         """Leave nothing: no container, no image, no process, no folder."""
         if self._daemon is not None:
             with contextlib.suppress(docker.errors.DockerException), self.client() as client:
-                for one in client.containers.list(all=True):
-                    with contextlib.suppress(docker.errors.DockerException):
-                        one.remove(force=True, v=True)
+                _remove_all(client)
             self.stop()
         self._end_rest()
         for line in Path("/proc/self/mountinfo").read_text().splitlines():
@@ -137,14 +116,12 @@ class TestEngine:
 
     def _end_rest(self) -> None:
         """End what the daemon leaves when it is killed: programs that name its folder, and containers."""
-        name, here = os.fsencode(f"{self.root}/"), Path("/proc/self/ns/mnt").readlink()
+        name = f"{self.root}/"
         for folder in Path("/proc").glob("[0-9]*"):
             with contextlib.suppress(OSError):
-                words = (folder / "cmdline").read_bytes().split(b"\0")
-                program = b"containerd" in words[0] and any(word.startswith(name) for word in words)
-                # The file system of a container is made of folders there.
-                inside = (folder / "ns/mnt").readlink() != here
-                if program or (inside and name in (folder / "mountinfo").read_bytes()):
+                words = os.fsdecode((folder / "cmdline").read_bytes()).split("\0")
+                program = "containerd" in words[0] and any(word.startswith(name) for word in words)
+                if program or has_root_in(name, os.fsdecode((folder / "mountinfo").read_bytes())):
                     os.kill(int(folder.name), signal.SIGKILL)
 
     def make_base(
@@ -156,13 +133,7 @@ class TestEngine:
     ) -> str:
         """A base image with these packages and further files, by their paths; its name."""
         with self.client() as client, tempfile.NamedTemporaryFile(dir=self.root) as file:
-            with tarfile.open(fileobj=file, mode="w", dereference=True) as archive:
-                _add_python(archive)
-                for path, content in files.items():
-                    _text(archive, path.lstrip("/"), content)
-            file.flush()
-            _append_packages(file.name, distributions)
-            file.seek(0)
+            base_image.write(file, distributions, files)
             client.api.import_image(
                 file,
                 repository=name,
@@ -170,6 +141,37 @@ class TestEngine:
                 changes=[f"LABEL {label}={value}" for label, value in labels.items()],
             )
         return f"{name}:latest"
+
+    def derive_base(self, name: str, base: str, files: Mapping[str, bytes]) -> str:
+        """A base image with further files, from another image: in a tenth of the time; its name."""
+        with self.client() as client:
+            container = client.containers.create(base, ["sleep"], network_mode="none")
+            try:
+                container.put_archive("/", base_image.archive(files))
+                container.commit(repository=name, tag="latest")
+            finally:
+                container.remove()
+        return f"{name}:latest"
+
+
+def _remove_all(client: docker.DockerClient) -> None:
+    for one in client.containers.list(all=True):
+        with contextlib.suppress(docker.errors.DockerException):
+            one.remove(force=True, v=True)
+
+
+def has_root_in(folder: str, mounts: str) -> bool:
+    """Whether the root of a process's file system is made of folders in this one.
+
+    Other processes have mounts there as well: what begins a container of another engine, or runs in a
+    network namespace, has begun with a copy of all mounts of the machine.
+
+    Args:
+        folder: with a slash at its end.
+        mounts: the process's ``/proc/PID/mountinfo``.
+    """
+    lines = [line for line in mounts.splitlines() if line.split()[4] == "/"]
+    return any(folder in line for line in lines)
 
 
 _shared: list[TestEngine] = []
@@ -215,111 +217,3 @@ def _give_up(why: str) -> None:
     if os.environ.get("CI") == "true":
         pytest.fail(f"no container engine: {why}")
     pytest.skip(f"no container engine: {why}")
-
-
-def _add_python(archive: tarfile.TarFile) -> None:
-    prefix = Path(sys.base_prefix)
-    program = prefix / "bin" / f"python3.{sys.version_info.minor}"
-    modules = Path(os.__file__).parent
-
-    def wanted(info: tarfile.TarInfo) -> tarfile.TarInfo | None:
-        if _LEFT_OUT.search(f"/{info.name}") or "/site-packages/" in f"/{info.name}":
-            return None
-        return _as_root(info)
-
-    archive.add(program, _inside(program), filter=_as_root)
-    archive.add(modules, _inside(modules), filter=wanted)
-    sleep = Path("/bin/sleep").resolve()
-    archive.add(sleep, "usr/local/bin/sleep", filter=_as_root)
-    for library in _libraries([program, sleep, *modules.glob("lib-dynload/*.so")]):
-        archive.add(library.resolve(), _inside(library), filter=_as_root)
-    for name in ("python3", f"python3.{sys.version_info.minor}"):
-        _link(archive, f"usr/local/bin/{name}", str(program))
-    for folder in ("tmp", "root", "proc", "sys", "dev", "run"):
-        info = tarfile.TarInfo(folder)
-        info.type, info.mode = tarfile.DIRTYPE, 0o1777 if folder == "tmp" else 0o755
-        archive.addfile(info)
-    _text(archive, "etc/passwd", b"root:x:0:0:root:/root:/usr/sbin/nologin\n")
-    _text(archive, "etc/group", b"root:x:0:\n")
-
-
-def _append_packages(archive: str, distributions: Sequence[str]) -> None:
-    """Append them to an archive, with the program that does it in a tenth of Python's time."""
-    target = _inside(Path(os.__file__).parent / "site-packages")
-    names: dict[str, set[str]] = {}
-    for one in _closure(distributions):
-        folder = str(one.locate_file(""))
-        names.setdefault(folder, set()).update(
-            str(file)
-            for file in one.files or ()
-            if file.parts[0] != ".."
-            and not _LEFT_OUT.search(f"/{file}")
-            and Path(str(file.locate())).is_file()
-        )
-    for folder, wanted in names.items():
-        command = [
-            "tar", "--append", "--file", archive, "--directory", folder, "--dereference",
-            "--hard-dereference", "--owner=0", "--group=0", "--numeric-owner", "--mode=a+rX",
-            "--transform", f"flags=r;s,^,{target}/,", "--null", "--files-from=-",
-        ]  # fmt: skip
-        subprocess.run(command, input="\0".join(sorted(wanted)).encode(), check=True)
-
-
-def _closure(names: Sequence[str]) -> list[metadata.Distribution]:
-    """The distributions with all that they require, as far as that is installed."""
-    found: dict[str, metadata.Distribution] = {}
-    left = [*names]
-    while left:
-        name = left.pop()
-        key = re.sub(r"[-_.]+", "-", name).lower()
-        if key in found:
-            continue
-        with contextlib.suppress(metadata.PackageNotFoundError):
-            found[key] = metadata.distribution(name)
-            for text in found[key].requires or ():
-                needed = Requirement(text)
-                if needed.marker is None or needed.marker.evaluate({"extra": ""}):
-                    left.append(needed.name)
-    return [*found.values()]
-
-
-def _libraries(programs: Sequence[Path]) -> set[Path]:
-    """The shared libraries that these load, and what compiled packages commonly need besides."""
-    found: set[Path] = set()
-    for program in programs:
-        said = subprocess.run(["ldd", str(program)], capture_output=True, text=True, check=False)
-        found |= {Path(path) for path in re.findall(r"(/\S+) \(0x", said.stdout)}
-    (libc,) = (path for path in found if path.name == "libc.so.6")
-    extra = (
-        "libstdc++.so.6",
-        "libgcc_s.so.1",
-        "libnss_files.so.2",
-        "librt.so.1",
-        "libpthread.so.0",
-        "libdl.so.2",
-    )
-    for folder in (libc.parent, Path("/usr/lib") / libc.parent.name):
-        found |= {folder / name for name in extra if (folder / name).exists()}
-    return found
-
-
-def _inside(path: Path) -> str:
-    return str(path).lstrip("/")
-
-
-def _as_root(info: tarfile.TarInfo) -> tarfile.TarInfo:
-    info.uid = info.gid = 0
-    info.mode |= 0o444 | (0o111 if info.isdir() else 0)
-    return info
-
-
-def _link(archive: tarfile.TarFile, name: str, target: str) -> None:
-    info = tarfile.TarInfo(name)
-    info.type, info.linkname = tarfile.SYMTYPE, target
-    archive.addfile(info)
-
-
-def _text(archive: tarfile.TarFile, name: str, content: bytes) -> None:
-    info = tarfile.TarInfo(name)
-    info.size, info.mode = len(content), 0o644
-    archive.addfile(info, io.BytesIO(content))

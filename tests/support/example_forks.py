@@ -43,14 +43,23 @@ class ExampleForks:
         )
 
     def run(
-        self, folder: Path, name: str, *arguments: str, environment: Mapping[str, str]
+        self,
+        folder: Path,
+        name: str,
+        *arguments: str,
+        environment: Mapping[str, str],
+        run_name: str = "__main__",
     ) -> tuple[int, str]:
-        """Run one in a folder, with its environment; the exit code, and what it says."""
+        """Run one in a folder, with its environment; the exit code, and what it says.
+
+        Args:
+            run_name: what its module takes for its name.
+        """
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         said = folder / f"{Path(name).stem}.said"
         task = {"script": str(EXAMPLES / name), "arguments": arguments, "folder": str(folder),
-                "environment": dict(environment), "said": str(said)}  # fmt: skip
+                "environment": dict(environment), "said": str(said), "run_name": run_name}  # fmt: skip
         print(json.dumps(task), file=self._process.stdin, flush=True)
         code = int(self._process.stdout.readline())
         return code, said.read_text(encoding="utf-8")
@@ -83,7 +92,7 @@ def _run(task: dict[str, Any]) -> None:
     sys.path[0] = str(Path(task["script"]).parent)
     code = 0
     try:
-        runpy.run_path(task["script"], run_name="__main__")
+        runpy.run_path(task["script"], run_name=task["run_name"])
     except SystemExit as error:
         code = error.code if isinstance(error.code, int) else int(error.code is not None)
     except BaseException:

@@ -21,6 +21,9 @@ HOSTILE_NAMES = (
     "x" * 5000, "\u00e9", "e\u0301", "\uff11", "\u202eabc",
 )  # fmt: skip
 MANY = 110
+#: A controller knows for good what was ever deployed: of this model, tests deploy version 1 alone. Its
+#: version 4 has a run, as that of ``stub``.
+COMPARED = "compared"
 #: The longest name that may be deployed, with nothing in it to break a line at.
 LONG = "m" * 128
 #: What a browser must show and never obey: as a column, a description, a line of a log, a value.
@@ -75,6 +78,7 @@ MODELS: dict[str, Registered] = {
     "other": Registered(2),
     "many": Registered(MANY),
     "a b.c_d-e": Registered(12),
+    COMPARED: Registered(3),
     # life
     "wrapper": Registered(2, {"wrapper": True}),
     "slow-start": Registered(4, {"load_seconds": 1.5, "wrapper": True}),
@@ -167,8 +171,9 @@ def _describe(client: Any) -> None:
     run = client.create_run("0")
     client.log_metric(run.info.run_id, "rmse", 1.5)
     client.log_metric(run.info.run_id, "odd", float("nan"))
-    source = client.get_model_version("stub", "1").source
-    client.create_model_version("stub", source, run.info.run_id)
+    for name in ("stub", COMPARED):
+        source = client.get_model_version(name, "1").source
+        client.create_model_version(name, source, run.info.run_id)
     client.update_registered_model("stub", "answers what it is asked")
     client.set_registered_model_tag("stub", "team", "red")
     client.update_registered_model("hostile", SCRIPT)

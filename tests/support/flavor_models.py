@@ -1,13 +1,9 @@
-"""The real MLflow models of the end-to-end tests: what is registered, sent and answered.
+"""The real MLflow models of the end-to-end tests, as they are registered.
 
 Run as a program, ``flavor_models.py TRACKING_URI ARTIFACT_ROOT``, it registers them.
 """
 
-import functools
-import io
-import json
 import sys
-import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,14 +13,12 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.models import ModelSignature
     from mlflow.models.model import ModelInfo
-    from mlflow.pyfunc import PyFuncModel
 
 # MLflow and scikit-learn are imported by the functions: they cost seconds, and warn when imported,
 # which would fail the collection of the tests.
 
 MODEL_CODE = Path(__file__).with_name("model_code")
 
-Payload = dict[str, Any]
 Row = dict[str, Any]
 
 
@@ -66,34 +60,6 @@ def register_all(tracking_uri: str, artifact_root: Path) -> None:
         _numbered(),
     ):
         _register(client, experiment_id, version)
-
-
-def expected(tracking_uri: str, name: str, version: int, payload: Payload) -> Any:
-    """What MLflow itself answers to a scoring payload, as ``predictions`` read from JSON.
-
-    NaN and infinities, which MLflow writes although JSON does not know them, are None.
-    """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        from mlflow.pyfunc import scoring_server
-
-        data = {key: payload[key] for key in payload if key in scoring_server.SUPPORTED_FORMATS}
-        model = _load(tracking_uri, name, version)
-        parsed = scoring_server.infer_and_parse_data(data, model.metadata.get_input_schema())
-        answer = io.StringIO()
-        raw = model.predict(parsed, params=payload.get("params"))
-        scoring_server.predictions_to_json(raw, answer)
-    return json.loads(answer.getvalue(), parse_constant=lambda _: None)["predictions"]
-
-
-@functools.cache
-def _load(tracking_uri: str, name: str, version: int) -> "PyFuncModel":
-    import mlflow
-    from mlflow import MlflowClient
-
-    # By its folder: a models:/ address would be looked up in MLflow's default registry.
-    client = MlflowClient(tracking_uri, tracking_uri)
-    return mlflow.pyfunc.load_model(client.get_model_version_download_uri(name, str(version)))
 
 
 def _register(client: "MlflowClient", experiment_id: str, version: _Version) -> None:
@@ -220,7 +186,7 @@ def _mixed_types() -> _Version:
         ]
     )
     outputs = Schema([ColSpec(DataType.string, "line"), ColSpec(DataType.double, "value")])
-    example = pd.DataFrame(_MIXED).astype({"at": "datetime64[ns]"})
+    example = pd.DataFrame(MIXED).astype({"at": "datetime64[ns]"})
     return _Version(
         name="mixed-types",
         log=lambda: _log_code("mixed_types", ModelSignature(inputs, outputs), example),
@@ -277,7 +243,7 @@ def _numbered() -> _Version:
     from sklearn.linear_model import LinearRegression
     from sklearn.pipeline import make_pipeline
 
-    numbers = np.array(_GAPS, dtype=float)
+    numbers = np.array(GAPS, dtype=float)
     pipeline = make_pipeline(SimpleImputer(strategy="constant", fill_value=8.0), LinearRegression())
     pipeline.fit(numbers, [1.0, 2.0, 3.0])
     pipeline[-1].coef_, pipeline[-1].intercept_ = np.array([2.0, -1.0]), 0.25
@@ -308,110 +274,18 @@ DESCRIPTIONS = {
 }
 
 
-def _split(rows: list[Row]) -> Payload:
-    columns = list(rows[0])
-    return {
-        "dataframe_split": {
-            "columns": columns,
-            "data": [[row[column] for column in columns] for row in rows],
-        }
-    }
-
-
-def _records(rows: list[Row]) -> Payload:
-    return {"dataframe_records": rows}
-
-
-def _instances(rows: list[Row]) -> Payload:
-    return {"instances": rows}
-
-
-def _inputs(rows: list[Row]) -> Payload:
-    return {"inputs": {column: [row[column] for row in rows] for column in rows[0]}}
-
-
-def _table(columns: str, *rows: tuple[Any, ...]) -> list[Row]:
+def table(columns: str, *rows: tuple[Any, ...]) -> list[Row]:
+    """Rows of columns whose names have no spaces."""
     return [dict(zip(columns.split(), row, strict=True)) for row in rows]
 
 
-_DIABETES = _table(
-    "age sex bmi bp s1 s2 s3 s4 s5 s6",
-    (59.0, 2.0, 32.1, 101.0, 157.0, 93.2, 38.0, 4.0, 4.8598, 87.0),
-    (48.0, 1.0, 21.6, 87.0, 183.0, 103.2, 70.0, 3.0, 3.8918, 69.0),
-    # Whole numbers, which JSON does not tell from 72.0.
-    (72, 2, 30, 93, 156, 94, 41, 4, 5, 85),
-)
-_WINE = _table(
-    "alcohol malic_acid ash alcalinity_of_ash magnesium total_phenols flavanoids "
-    "nonflavanoid_phenols proanthocyanins color_intensity hue od280/od315_of_diluted_wines proline",
-    (14.23, 1.71, 2.43, 15.6, 127.0, 2.8, 3.06, 0.28, 2.29, 5.64, 1.04, 3.92, 1065.0),
-    (12.0, 0.92, 2.0, 19.0, 86.0, 2.42, 2.26, 0.3, 1.43, 2.5, 1.38, 3.12, 278.0),
-    (12.2, 3.03, 2.32, 19.0, 96.0, 1.25, 0.49, 0.4, 0.73, 5.5, 0.66, 1.83, 510.0),
-)
-_TEXTS = _table("text", ("extraordinary circumstances",), ("it is so",), ("Grüße, 世界 🙂",))
-_MIXED = _table(
+#: Rows of the model of several types, and of the one whose columns have numbers for names.
+MIXED = table(
     "name count active at weight",
     ("ada", 3, True, "2026-01-31T12:00:00", 1.5),
     ("Zoë", -1, False, "1999-12-31T23:59:59", 70.25),
 )
-_WEIGHTLESS = [{key: value for key, value in row.items() if key != "weight"} for row in _MIXED]
-_GAPS: list[list[float | None]] = [[0.5, 4.0], [None, 2.0], [1.5, None]]
-_NUMBERS = [[1.0, 2.0, 3.0], [0.5, -1.0, 1e3]]
-
-#: Valid scoring payloads for each model version.
-SAMPLES: dict[tuple[str, int], list[Payload]] = {
-    ("diabetes", 1): [
-        _split(_DIABETES),
-        _records(_DIABETES[:1]),
-        _instances(_DIABETES),
-        _inputs(_DIABETES),
-    ],
-    ("diabetes", 2): [
-        _split(_DIABETES[:1]),
-        _records(_DIABETES),
-        # Columns are known by their names, in any order.
-        _records([dict(reversed(row.items())) for row in _DIABETES]),
-        _inputs(_DIABETES),
-    ],
-    ("wine classifier", 1): [
-        _split(_WINE),
-        _records(_WINE[2:]),
-        _instances(_WINE),
-        _inputs(_WINE),
-    ],
-    ("text.rules", 1): [
-        _split(_TEXTS),
-        _records(_TEXTS),
-        _inputs(_TEXTS),
-        {**_split(_TEXTS), "params": {"multiplier": 2.5}},
-        {**_records(_TEXTS), "params": {"multiplier": 2, "threshold": 3}},
-        # A text without words: NaN in the answer.
-        _records([{"text": ""}, *_TEXTS]),
-    ],
-    ("mixed-types", 1): [
-        _split(_MIXED),
-        _records(_MIXED),
-        _instances(_MIXED),
-        _inputs(_MIXED),
-        _records([{**_MIXED[0], "weight": None}, _MIXED[1]]),
-        _split(_WEIGHTLESS),
-        _records(_WEIGHTLESS),
-    ],
-    ("no_signature", 1): [
-        {"inputs": _NUMBERS},
-        {"instances": _NUMBERS[:1]},
-        {"dataframe_split": {"columns": ["a", "b", "c"], "data": _NUMBERS}},
-        {"dataframe_records": [{"a": 1, "b": 2, "c": 3}]},
-    ],
-    ("numbered", 1): [
-        {"dataframe_split": {"columns": [0, 1], "data": _GAPS}},
-        {"dataframe_split": {"columns": [1, 0], "data": [row[::-1] for row in _GAPS]}},
-        {"dataframe_split": {"data": _GAPS}},
-        {"inputs": _GAPS},
-        {"instances": _GAPS},
-        {"dataframe_records": _GAPS},
-    ],
-}
+GAPS: list[list[float | None]] = [[0.5, 4.0], [None, 2.0], [1.5, None]]
 
 
 if __name__ == "__main__":

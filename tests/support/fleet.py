@@ -6,96 +6,45 @@ What has to hold whatever happened is checked after every step (``fleet_checks.p
 
 import asyncio
 import contextlib
-import hashlib
-import sqlite3
-import tempfile
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from datetime import timedelta
 from itertools import count
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 from unittest.mock import patch
 
-from model_deployment.alerts.alert import Alert
 from model_deployment.core.device_messages import ReceivedBatch
-from model_deployment.core.devices import (
-    DeviceMessage,
-    DeviceProject,
-    MessageKind,
-    UpdateState,
-)
-from model_deployment.core.domain import State
-from model_deployment.core.endpoints import EndpointName
-from model_deployment.core.errors import (
-    ModelDeploymentError,
-    RegistryUnavailable,
-    UnknownModel,
-)
-from model_deployment.core.names import ModelKey
-from model_deployment.core.releases import (
-    Release,
-    ReleaseState,
-)
+from model_deployment.core.devices import DeviceProject, UpdateState
+from model_deployment.core.errors import ModelDeploymentError
+from model_deployment.core.releases import Release, ReleaseState
 from model_deployment.devices.collaborators import DeviceParts, ReleaseCollaborators
 from model_deployment.devices.decide import wish
 from model_deployment.devices.loop import DeviceLoop
-from model_deployment.devices.manifest import (
-    NoOnnxForm,
-    ReleaseFile,
-    ReleaseManifest,
-    UnfitRelease,
-    wanted_blobs,
-)
 from model_deployment.devices.news import ReleaseNews
 from model_deployment.devices.service import Devices
-from model_deployment.devices.signing import ReleaseKey
-from model_deployment.devices.views import VersionStats
-from model_deployment.registry.values import RegisteredModel, RegisteredVersion
 from model_deployment.state.device_commands import CommandStore
 from model_deployment.state.device_messages import MessageStore
 from model_deployment.state.device_projects import DeviceProjectStore
 from model_deployment.state.devices import DeviceStore
 from model_deployment.state.releases import ReleaseStore
 from tests.support.crash_points import Crash, CrashingDatabase
+from tests.support.database_query import query
+from tests.support.fast_folder import fast_folder
+from tests.support.fleet_agents import Agent
 from tests.support.fleet_checks import FleetChecks, check_settled
-from tests.support.rollout_simulation import FatalPoints
-from tests.support.simulation import FAST
+from tests.support.fleet_world import FleetWorld
 
 PROJECT, MODEL = "halls", "m"
 #: How long a manifest lasts.
 LIFE = timedelta(days=90)
 #: Longer than any pause between two tries, in seconds.
 LONG = 700.0
-_KEY = ReleaseKey.from_seed(bytes(32))
 
 
-@dataclass(slots=True)
-class Agent:
-    """A device, as it is by itself."""
-
-    name: str
-    id: int
-    online: bool = True
-    #: It takes so many looks for an update.
-    looks: int = 1
-    #: It never says what came of an update.
-    mute: bool = False
-    sent: int = 0
-    unsent: list[DeviceMessage] = field(default_factory=list)
-    #: Highest number that it has accepted.
-    accepted: int = 0
-    #: Version that it runs, and every number that it ran.
-    version: int | None = None
-    ran: set[int] = field(default_factory=set)
-    #: By number: looks so far. Negative: it is done with it.
-    busy: dict[int, int] = field(default_factory=dict)
-
-
-class Fleet:
-    """The world, and the controller that is alive in it."""
+class Fleet(FleetWorld):
+    """Devices, the rest of the world, and the controller that is alive in it."""
 
     projects: DeviceProjectStore
     devices: DeviceStore
@@ -105,21 +54,8 @@ class Fleet:
     news: ReleaseNews
 
     def __init__(self, folder: Path) -> None:
-        self.steps = FatalPoints()
+        super().__init__(MODEL, LIFE)
         self.database = CrashingDatabase(folder / "state.db", self.steps)
-        self.now = datetime(2026, 11, 30, 12, 0, tzinfo=UTC)
-        self.agents: dict[str, Agent] = {}
-        #: Versions that fail on devices, that cannot be released, and whose files are away for now.
-        self.bad: set[int] = set()
-        self.unfit: set[int] = set()
-        self.away: set[int] = set()
-        self.champions: dict[EndpointName, ModelKey | None] = {}
-        #: The blobs that there are.
-        self.files: set[str] = set()
-        self.alerts: list[Alert] = []
-        self.told: list[Collection[int] | None] = []
-        self.dropped: list[int] = []
-        self.tokens_forgotten = 0
         self._ids = count(1)
         self._checks = FleetChecks()
 
@@ -174,13 +110,9 @@ class Fleet:
 
     async def crashes(self, work: Callable[[], Awaitable[object]], at: int) -> bool:
         """Kill the controller at some point of the work. False if the work has no such point."""
-        self.steps.arm(at)
-        with contextlib.suppress(Crash, ModelDeploymentError):
-            await work()
-        self.steps.disarm()
-        if self.steps.dead:
+        if killed := await self.steps.kill(work, at):
             await self.gone()
-        return self.steps.dead
+        return killed
 
     async def tick(self, seconds: float = 1.0) -> bool:
         """Time goes by, devices do what they should, the loop ticks; then all is checked."""
@@ -227,90 +159,6 @@ class Fleet:
         found = await self.releases.all(await self.project(), 1000)
         return {one.number: str(one.state) for one in reversed(found)}
 
-    # Its collaborators.
-
-    async def prepare(self, project: DeviceProject, release: Release) -> SimpleNamespace:
-        version = release.key.version
-        await self.steps.step("before the preparation")
-        if version in self.away:
-            raise RegistryUnavailable("cannot fetch the model: the registry does not answer")
-        if version in self.unfit:
-            raise UnfitRelease(f"cannot release {release.key}: it has no file")
-        self.files.add(_blob(version))
-        await self.steps.step("after the preparation")
-        return self._signed(project, release)
-
-    async def renew(self, project: DeviceProject, release: Release) -> SimpleNamespace:
-        await self.steps.step("during the renewal")
-        return self._signed(project, release)
-
-    def _signed(self, project: DeviceProject, release: Release) -> SimpleNamespace:
-        text = ReleaseManifest(
-            project=project.name,
-            number=release.number,
-            key=release.key,
-            created=self.now,
-            expires=self.now + LIFE,
-            files=(ReleaseFile("model/MLmodel", 10, _blob(release.key.version)),),
-            onnx=NoOnnxForm("not wanted"),
-            example=None,
-            answer=None,
-            reverts=release.reverts,
-        ).text()
-        return SimpleNamespace(manifest=text, signature=_KEY.sign(text))
-
-    async def tidy(self, manifests: Sequence[str]) -> None:
-        self.files &= {*wanted_blobs(manifests)}
-
-    def tell(self, device_ids: Collection[int] | None) -> None:
-        self.told.append(device_ids)
-
-    def drop(self, device_id: int) -> None:
-        self.dropped.append(device_id)
-
-    def online(self) -> set[int]:
-        return {one.id for one in self.agents.values() if one.online}
-
-    async def models(self) -> list[RegisteredModel]:
-        return [RegisteredModel(name, 9) for name in (MODEL, "n")]
-
-    async def version(self, key: ModelKey) -> RegisteredVersion:
-        if key.version > 9:
-            raise UnknownModel(f"cannot find {key}: the registry has no such version")
-        status = "PENDING_REGISTRATION" if key.version == 9 else "READY"
-        return RegisteredVersion(key, status, self.now, metrics={"rmse": float(key.version)})
-
-    async def versions(self, name: str, *, limit: int | None = None) -> list[RegisteredVersion]:
-        if name == "n":
-            raise UnknownModel("cannot find n: the registry has no such model")
-        return [await self.version(ModelKey(name, number)) for number in (3, 2, 1)]
-
-    async def _champions(self) -> Mapping[EndpointName, ModelKey | None]:
-        return dict(self.champions)
-
-    async def _deployed(self) -> Mapping[ModelKey, State]:
-        return {ModelKey(MODEL, 1): State.READY}
-
-    async def _key(self) -> ReleaseKey:
-        return _KEY
-
-    async def _measure(
-        self,
-        project: DeviceProject,
-        running: Mapping[ModelKey, int],
-        since: datetime,
-        until: datetime,
-    ) -> Sequence[VersionStats]:
-        raise NotImplementedError
-
-    def _forget_tokens(self) -> None:
-        self.tokens_forgotten += 1
-
-    async def _webhook(self, alert: Alert) -> None:
-        await self.steps.step("before the webhook")
-        self.alerts.append(alert)
-        await self.steps.step("after the webhook")
-
     # The devices.
 
     async def join(self, *groups: str, name: str = "", online: bool = True) -> Agent:
@@ -337,7 +185,7 @@ class Fleet:
         for device_id, wanted in wishes.items():
             if wanted is not None:
                 offers[wanted.number].append(device_id)
-                self._goes_on(by_id[device_id], wanted)
+                by_id[device_id].go_on(wanted, self.now, self.bad)
         await self.devices.seen({one.id: (self.now, None) for one in there})
         for release in offerable:
             if ids := offers.get(release.number):
@@ -355,45 +203,15 @@ class Fleet:
         for one in agents:
             one.unsent = [each for each in one.unsent if each.seq > stored.get(one.id, 0)]
 
-    def _goes_on(self, agent: Agent, wanted: Release) -> None:
-        looks = agent.busy.get(wanted.number, 0)
-        if looks < 0 or agent.mute:
-            return
-        if wanted.number < agent.accepted:
-            agent.busy[wanted.number] = -1
-            text = f"release {wanted.number} is older than {agent.accepted}"
-            self._says(agent, wanted, UpdateState.REFUSED, text)
-            return
-        agent.accepted = wanted.number
-        agent.busy[wanted.number] = looks + 1
-        if looks + 1 < agent.looks:
-            self._says(agent, wanted, UpdateState.DOWNLOADING)
-            return
-        agent.busy[wanted.number] = -1
-        if wanted.key.version in self.bad:
-            self._says(agent, wanted, UpdateState.FAILED, "the model answers NaN")
-            return
-        agent.version = wanted.key.version
-        agent.ran.add(wanted.number)
-        self._says(agent, wanted, UpdateState.RUNNING)
-
-    def _says(self, agent: Agent, release: Release, state: UpdateState, reason: str = "") -> None:
-        agent.sent += 1
-        data = {"release": release.number, "state": str(state), "reason": reason}
-        agent.unsent.append(DeviceMessage(agent.sent, MessageKind.PROGRESS, self.now, data))
-
     async def fails_later(self, agent: Agent, number: int) -> None:
         """A device goes back by itself."""
         found = await self.releases.find(await self.project(), number)
         assert found is not None
-        self._says(agent, found, UpdateState.FAILED, "it died three times")
+        agent.say(found, self.now, UpdateState.FAILED, "it died three times")
         await self._send([agent])
 
     async def query(self, sql: str, *values: object) -> list[tuple[Any, ...]]:
-        def work(connection: sqlite3.Connection) -> list[tuple[Any, ...]]:
-            return [tuple(row) for row in connection.execute(sql, values)]
-
-        return await self.database.read(work)
+        return await query(self.database, sql, *values)
 
     async def check(self) -> None:
         """What holds after every tick."""
@@ -413,17 +231,10 @@ class Fleet:
         await check_settled(self)
 
 
-def _blob(version: int) -> str:
-    return hashlib.sha256(str(version).encode()).hexdigest()
-
-
 @contextlib.contextmanager
 def fleet() -> Iterator[Fleet]:
     """A fleet in a folder of its own, with a clock of its own."""
-    with (
-        tempfile.TemporaryDirectory(dir=FAST if FAST.is_dir() else None) as folder,
-        contextlib.ExitStack() as patched,
-    ):
+    with fast_folder() as folder, contextlib.ExitStack() as patched:
         it = Fleet(Path(folder))
         clock = SimpleNamespace(monotonic=lambda: 1.0 * it.now.timestamp())
         for name in ("loop", "preparation"):

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from model_deployment.flow_project import Project
-from model_deployment.flows.base import FlowRun, FlowState, FlowType, TaskRun
+from model_deployment.flows.base import FlowRun, FlowState, FlowType, RunQuery, TaskRun
 from model_deployment.flows.kept_data import KeptData
 from model_deployment.flows.prefect import Address, PrefectFlows
 from model_deployment.flows.records import Record, Records
@@ -90,6 +90,14 @@ async def flow_runs(
     runs = FlowRuns(flows, switch, records, project(folder / "project"), data, on_end=on_end)
     yield Scene(runs, records, switch, ended)
     await flows.close()
+
+
+async def in_engine(engine: Engine) -> list[str]:
+    """The ids of the runs that the engine has."""
+    flows = PrefectFlows(lambda: engine.address)
+    found = [one.id for one in await flows.runs(RunQuery())]
+    await flows.close()
+    return found
 
 
 def record(

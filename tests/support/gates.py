@@ -13,6 +13,19 @@ MAPPING: dict[str, Any] = json.loads(
 
 Spec = dict[str, Any]
 
+# Types of columns whose values have parts.
+ARRAY_OF_DOUBLES: Spec = {"type": "array", "items": {"type": "double"}}
+ARRAY_OF_TEXT: Spec = {"type": "array", "items": {"type": "string"}}
+ORDER: Spec = {
+    "type": "object",
+    "properties": {
+        "id": {"type": "long"},
+        "price": {"type": "double"},
+        "note": {"type": "string", "required": False},
+    },
+}
+PRICES: Spec = {"type": "map", "values": {"type": "double"}}
+
 
 def column(kind: str | Spec, name: str = "a", *, required: bool = True) -> Spec:
     """A named column."""

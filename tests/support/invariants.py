@@ -3,9 +3,7 @@
 Leases and events are read with SQL of its own: the code under test is not asked about itself.
 """
 
-import sqlite3
 from collections.abc import Sequence
-from typing import Any
 
 from model_deployment.core import deployment_lifecycle, launch_lifecycle
 from model_deployment.core.actions import Policy
@@ -15,7 +13,8 @@ from model_deployment.core.options import Options
 from model_deployment.core.replacement import ReplacementState
 from model_deployment.core.routes import Route
 from model_deployment.state.database import Database
-from tests.support.fakes import FakeMachine, Process
+from tests.support.database_query import query
+from tests.support.fake_machine import FakeMachine, Process
 
 _LIVE = {LaunchState.STARTING, LaunchState.READY, LaunchState.STOPPING}
 
@@ -165,12 +164,3 @@ def _check_routes(rows: Sequence[Deployment], routes: Sequence[Route], held: set
         assert len(sessions) == len({*sessions}), route
         addresses = [one.address for one in route.targets if one.address]
         assert len(addresses) == len({*addresses}), route
-
-
-async def query(database: Database, sql: str, *values: object) -> list[tuple[Any, ...]]:
-    """The rows of a statement."""
-
-    def work(connection: sqlite3.Connection) -> list[tuple[Any, ...]]:
-        return [tuple(row) for row in connection.execute(sql, values)]
-
-    return await database.read(work)

@@ -2,8 +2,6 @@
 
 from pathlib import Path
 
-from tests.support import earlier_layouts
-
 _FOLDER = Path(__file__).with_name("layouts")
 
 #: Columns that every layout before 7 has.
@@ -53,11 +51,7 @@ VALUES (1, 2, 9, 2, '2026-01-31T12:00:00+00:00', 'deploying', 'the alias moved')
 INSERT INTO endpoint_deployments VALUES ('m', 2);
 """
 
-_TABLES = {
-    1: earlier_layouts.LAYOUT_1.partition("INSERT INTO")[0],
-    6: earlier_layouts.LAYOUT_6,
-    **{int(path.stem): path.read_text() for path in sorted(_FOLDER.glob("*.sql"))},
-}
+_TABLES = {int(path.stem): path.read_text() for path in _FOLDER.glob("*.sql")}
 
 #: A script for each layout that any release has written, but for the present one.
 SCRIPTS = {

@@ -5,7 +5,7 @@ import contextlib
 from typing import Any
 
 from model_deployment.control.reconciler import Reconciler
-from tests.support.fakes import FakeMachine
+from tests.support.fake_machine import FakeMachine
 
 
 class ManualLoop(Reconciler):

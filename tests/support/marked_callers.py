@@ -43,7 +43,7 @@ class MarkedCallers:
     pause: float = 0.01
     #: Seconds between an answer and the next request. Without any, a few callers keep a processor busy
     #: however long a test waits for something else.
-    rest: float = 0.04
+    rest: float = 0.08
     #: The model tells its version as its name: it has to be the one in the header.
     by_version: bool = False
     answers: list[Answer] = field(default_factory=list)

@@ -38,7 +38,16 @@ class Engine:
         """A call with a body, as a program in the flows' environment makes it."""
         if self.stub is not None:
             return self.stub.answer("POST", f"/api{path}", body)
-        answer = httpx.post(self.address.url + path, json=body, auth=self.address.basic, timeout=30)
+
+        def answered() -> httpx.Response:
+            """A server that is busy, with its database or its start, is to be asked again."""
+            answer = httpx.post(
+                self.address.url + path, json=body, auth=self.address.basic, timeout=30
+            )
+            assert answer.status_code != 503, answer.text
+            return answer
+
+        answer = until_sync(answered, timeout=60, what=f"an answer to {path}")
         answer.raise_for_status()
         return answer.json() if answer.content else None
 

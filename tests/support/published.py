@@ -1,6 +1,7 @@
 """A publisher with a registry that hands out files, and trials that need no process."""
 
 import asyncio
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -11,8 +12,9 @@ from model_deployment.core.devices import DeviceProject
 from model_deployment.core.names import ModelKey
 from model_deployment.core.releases import Release, ReleasePolicy, ReleaseState
 from model_deployment.devices.blobs import BlobStore
+from model_deployment.devices.manifest import ReleaseManifest
 from model_deployment.devices.model_files import ModelFiles
-from model_deployment.devices.publish import ReleasePublisher
+from model_deployment.devices.publish import Prepared, ReleasePublisher
 from model_deployment.devices.release_trials import ReleaseTrials, RunsModels
 from model_deployment.devices.signing import KeyFile
 from model_deployment.registry.artifacts import ArtifactCache
@@ -134,6 +136,19 @@ def release(number: int = 1, manifest: str = "", signature: str = "", **more: An
         "created_at": WHEN, "created_by": "", "since": WHEN,
     }  # fmt: skip
     return Release(**{**fields, **more, "manifest": manifest, "signature": signature})
+
+
+async def prepare(
+    made: Published, number: int = 1, **more: Any
+) -> tuple[Prepared, ReleaseManifest]:
+    """Prepare a release of the version, and read its manifest."""
+    prepared = await made.publisher.prepare(PROJECT, release(number, **more))
+    return prepared, ReleaseManifest.parse(prepared.manifest)
+
+
+def sha256(content: bytes) -> str:
+    """The name of a blob."""
+    return hashlib.sha256(content).hexdigest()
 
 
 def _names(folder: Path) -> set[str]:

@@ -153,6 +153,11 @@ def post(body: bytes = b"", path: str = "/iris-1", **headers: str) -> bytes:
     return head(f"POST {path} HTTP/1.1", fields.items()) + body
 
 
+def post_json(value: object, path: str = "/iris-1", **headers: str) -> bytes:
+    """A request with a value as JSON."""
+    return post(json.dumps(value).encode(), path, content_type="application/json", **headers)
+
+
 def post_chunked(*pieces: bytes, path: str = "/iris-1", end: bool = True) -> bytes:
     """A request whose length is not declared; without its end if there is more to come."""
     fields = [("host", "proxy"), ("transfer-encoding", "chunked")]

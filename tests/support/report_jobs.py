@@ -9,6 +9,8 @@ from model_deployment.degradation.data.tables import LABEL, TIME, SampledTable, 
 from model_deployment.degradation.job import ReportJob, parse
 from model_deployment.degradation.report import ReportInputs, make_report
 
+#: Metrics that a run recorded for its model.
+RUN = {"test_rmse": 0.1, "test_mae": 0.08}
 HOSTILE = "</script><script>alert(1)</script>"
 
 

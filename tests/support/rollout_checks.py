@@ -1,10 +1,15 @@
-"""What holds of endpoints after every tick, whatever happened."""
+"""What holds of endpoints after every tick, whatever happened, and what when all trouble is gone."""
 
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from model_deployment.core.endpoints import Endpoint, EndpointRoute, Rollout
+from model_deployment.core.domain import Desired
+from model_deployment.core.endpoints import Endpoint, EndpointRoute, Rollout, RolloutState
+from model_deployment.core.names import ModelKey
 from model_deployment.core.rollouts import TRANSITIONS, recreates
+
+if TYPE_CHECKING:
+    from tests.support.rollout_simulation import RolloutSimulation
 
 #: Runs a statement.
 Query = Callable[[str], Awaitable[list[tuple[Any, ...]]]]
@@ -41,3 +46,24 @@ async def check_events(query: Query) -> None:
         states[id] = state
     for id, state in await query("SELECT id, state FROM rollouts"):
         assert states[id] == state, f"rollout {id} became {state} without an event"
+
+
+async def check_rest(it: "RolloutSimulation") -> None:
+    """Endpoints follow their aliases, unless there was a rollback; what runs is needed."""
+    used: set[ModelKey] = set()
+    for endpoint, rollout in await it.store.all():
+        assert rollout is None or not rollout.active, rollout
+        wanted = it.aliases[endpoint.name.alias]
+        assert endpoint.alias_version == wanted
+        if endpoint.champion != wanted:
+            assert rollout is not None
+            back = rollout.kind == "back"
+            stopped = rollout.state is RolloutState.ROLLED_BACK and rollout.candidate == wanted
+            assert back or stopped, f"{endpoint} does not follow its alias: {rollout}"
+        if endpoint.champion is not None:
+            used.add(endpoint.key(endpoint.champion))
+    unused = await it.store.claimed() - used
+    assert not unused, f"{unused} are claimed, and nobody uses them: {await it.store.all()}"
+    for row in await it.deployed.deployments.all():
+        if row.desired is Desired.RUNNING:
+            assert row.key in used | it.persons, f"nobody needs {row}"

@@ -16,7 +16,7 @@ MODEL, NAME = "rolling", "rolling@live"
 ENDPOINT = f"/endpoints/{NAME}"
 _NO_CHECKS = {"example": False, "signature": False, "replay": 0}
 #: Requests a second, of all callers together: what changes an endpoint needs a processor as well.
-RATE = 300
+RATE = 150
 #: Policies: at once, and with a short canary, and with one that only its guards end.
 STRAIGHT: dict[str, Any] = {"checks": _NO_CHECKS, "canary": {"steps": []}, "keep_previous": 2}
 SHORT: dict[str, Any] = {

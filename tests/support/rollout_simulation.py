@@ -6,8 +6,6 @@ checked after every step, with SQL of its own.
 
 import asyncio
 import contextlib
-import sqlite3
-import tempfile
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from datetime import datetime, timedelta
 from itertools import count
@@ -17,8 +15,7 @@ from typing import Any, cast
 from unittest.mock import patch
 
 from model_deployment.control.controller import Controller
-from model_deployment.core.actions import Stop
-from model_deployment.core.domain import Deployment, Desired, State, Step
+from model_deployment.core.domain import Deployment, Desired, State
 from model_deployment.core.endpoints import (
     Endpoint,
     EndpointName,
@@ -28,13 +25,11 @@ from model_deployment.core.endpoints import (
 )
 from model_deployment.core.errors import (
     Conflict,
-    ModelDeploymentError,
     NotDeployed,
     NotEnoughMemory,
     RegistryUnavailable,
     UnknownModel,
 )
-from model_deployment.core.merging import Merging
 from model_deployment.core.names import ModelKey
 from model_deployment.core.options import OptionOverrides, Options
 from model_deployment.core.rollout_counts import ArmCounts, RolloutCounts, StageCounts
@@ -49,29 +44,16 @@ from model_deployment.endpoints.usage import needed_ready
 from model_deployment.state.endpoint_rows import text_of
 from model_deployment.state.endpoints import EndpointStore
 from model_deployment.state.rollouts import RolloutStore
-from tests.support.crash_points import Crash, CrashingDatabase, CrashPoints
-from tests.support.rollout_checks import check_events, check_route
-from tests.support.simulation import FAST
-from tests.support.stored import NOW, Store, leader
+from tests.support.crash_points import Crash, CrashingDatabase, FatalPoints
+from tests.support.database_query import query
+from tests.support.deployment_steps import go_on
+from tests.support.fast_folder import fast_folder
+from tests.support.rollout_checks import check_events, check_rest, check_route
+from tests.support.stored import Store
 
 MODEL = "m"
 #: Longer than any pause between two tries.
 LONG = 100.0
-
-
-class FatalPoints(CrashPoints):
-    """After a crash nothing else of the controller has an effect, on whichever task it is."""
-
-    dead = False
-
-    async def step(self, name: str) -> None:
-        if self.dead:
-            raise Crash(name)
-        try:
-            await super().step(name)
-        except Crash:
-            self.dead = True
-            raise
 
 
 class HastyEndpoints(Endpoints):
@@ -161,13 +143,9 @@ class RolloutSimulation:
 
     async def crashes(self, work: Callable[[], Awaitable[object]], at: int) -> bool:
         """Kill the controller at some point of the work. False if the work has no such point."""
-        self.steps.arm(at)
-        with contextlib.suppress(Crash, ModelDeploymentError):
-            await work()
-        self.steps.disarm()
-        if self.steps.dead:
+        if killed := await self.steps.kill(work, at):
             await self.gone()
-        return self.steps.dead
+        return killed
 
     async def tick(self, seconds: float = 0.0) -> bool:
         """Let time go by, look once, let what was begun end, and check."""
@@ -255,36 +233,15 @@ class RolloutSimulation:
 
     async def deployments_go_on(self) -> None:
         """Each deployment comes to its next state."""
-        for row in await self.deployed.deployments.all():
-            wanted, broken = row.desired is Desired.RUNNING, row.key.version in self.broken
-            match row.state:
-                case State.PENDING if wanted:
-                    await self.deployed.launch(row)
-                case State.STARTING if wanted and broken:
-                    await self.deployed.end(row, State.FAILED, tries=5)
-                case State.STARTING if wanted:
-                    await self.deployed.launches.promote(row, leader(row), Merging(), NOW)
-                case State.READY if wanted and broken:
-                    await self.deployed.end(row, State.PENDING)
-                case State.READY if wanted:
-                    pass
-                case State.STOPPED:
-                    pass
-                case State.FAILED | State.PARKED if not wanted:
-                    await self.deployed.deployments.settle(row, State.STOPPED, "undeployed")
-                case _ if not wanted:
-                    await self.deployed.end(row, State.STOPPED)
+        await go_on(self.deployed, self.broken)
 
     async def idles(self, key: ModelKey) -> None:
         """A deployment is parked, unless an endpoint needs it ready."""
         row = await self.deployed.deployments.get(key)
         if row is None or row.state is not State.READY or row.desired is Desired.STOPPED:
             return
-        if key in needed_ready(await self.store.all()):
-            return
-        row = await self.deployed.deployments.park(row, "idle")
-        row = await self.deployed.launches.stop(row, leader(row), Stop("idle", Step.DRAIN, 0))
-        await self.deployed.end(row, State.PARKED)
+        if key not in needed_ready(await self.store.all()):
+            await self.deployed.park(row)
 
     async def person_deploys(self, key: ModelKey) -> None:
         with contextlib.suppress(Conflict):
@@ -311,10 +268,7 @@ class RolloutSimulation:
                     await self.query(statement, text, row[0])
 
     async def query(self, sql: str, *values: object) -> list[tuple[Any, ...]]:
-        def work(connection: sqlite3.Connection) -> list[tuple[Any, ...]]:
-            return [tuple(row) for row in connection.execute(sql, values)]
-
-        return await self.database.read(work)
+        return await query(self.database, sql, *values)
 
     # What has to hold.
 
@@ -352,23 +306,7 @@ class RolloutSimulation:
         await self.minutes_pass(100)
         await self.tick(LONG)
         await self.tick(LONG)
-        used: set[ModelKey] = set()
-        for endpoint, rollout in await self.store.all():
-            assert rollout is None or not rollout.active, rollout
-            wanted = self.aliases[endpoint.name.alias]
-            assert endpoint.alias_version == wanted
-            if endpoint.champion != wanted:
-                assert rollout is not None
-                back = rollout.kind == "back"
-                stopped = rollout.state is RolloutState.ROLLED_BACK and rollout.candidate == wanted
-                assert back or stopped, f"{endpoint} does not follow its alias: {rollout}"
-            if endpoint.champion is not None:
-                used.add(endpoint.key(endpoint.champion))
-        unused = await self.store.claimed() - used
-        assert not unused, f"{unused} are claimed, and nobody uses them: {await self.store.all()}"
-        for row in await self.deployed.deployments.all():
-            if row.desired is Desired.RUNNING:
-                assert row.key in used | self.persons, f"nobody needs {row}"
+        await check_rest(self)
 
     def pairs(self, found: Sequence[tuple[Endpoint, Rollout | None]]) -> list[EndpointName]:
         """The names of those that are not being deleted."""
@@ -378,10 +316,7 @@ class RolloutSimulation:
 @contextlib.contextmanager
 def rollout_simulation() -> Iterator[RolloutSimulation]:
     """A simulation in a folder of its own, with a clock of its own."""
-    with (
-        tempfile.TemporaryDirectory(dir=FAST if FAST.is_dir() else None) as folder,
-        contextlib.ExitStack() as patched,
-    ):
+    with fast_folder() as folder, contextlib.ExitStack() as patched:
         it = RolloutSimulation(Path(folder))
         clock = SimpleNamespace(monotonic=lambda: it.now)
         for name in ("progress", "aliases", "loop"):

@@ -159,6 +159,12 @@ class Bench:
         """The pid of the main process of a launch, as this machine shows it."""
         return min(self.pids(handle), key=lambda pid: psutil.Process(pid).create_time())
 
+    def parent_and_child(self, handle: Handle) -> tuple[int, int]:
+        """The two processes of a stub that was started with ``wrapper``."""
+        child = [pid for pid, cmdline in self.pids(handle).items() if "--wrapped" in cmdline]
+        assert len(child) == 1
+        return self.main(handle), child[0]
+
     def pids(self, handle: Handle) -> dict[int, str]:
         """Living processes of a launch with their command lines, as the machine shows them."""
         return {

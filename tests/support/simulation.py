@@ -4,10 +4,7 @@ Every tick ends with a check of what has to hold whatever happened: ``tests/supp
 """
 
 import contextlib
-import tempfile
-from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
-from dataclasses import replace
 from itertools import count
 from pathlib import Path
 from types import SimpleNamespace
@@ -19,7 +16,7 @@ from model_deployment.control.places import BLOCKED_FOR
 from model_deployment.control.probes import Prober
 from model_deployment.core.actions import Policy
 from model_deployment.core.admission import Admission
-from model_deployment.core.domain import Address, Deployment, Desired, Launch, State
+from model_deployment.core.domain import Deployment, Desired, Launch, State
 from model_deployment.core.errors import (
     Conflict,
     IllegalTransition,
@@ -31,23 +28,25 @@ from model_deployment.core.names import ModelKey
 from model_deployment.core.option_changes import merging_after, needs_launch
 from model_deployment.core.options import Options
 from model_deployment.core.replacement import Strategy
-from model_deployment.core.replicas import Replicas
 from model_deployment.core.routes import Route
 from model_deployment.state.deployments import Deployments
 from model_deployment.state.launches import Launches
 from model_deployment.state.ports import Ports
 from model_deployment.state.replacements import Replacements
 from tests.support.crash_points import Crash, CrashingDatabase, CrashPoints
-from tests.support.fakes import EACH, FakeMachine, FakeProber, FakeRuntime, Life, Process
-from tests.support.invariants import Invariants, query
+from tests.support.database_query import query
+from tests.support.fake_collaborators import FakeProber, FakeRuntime
+from tests.support.fake_machine import EACH, FakeMachine, Life, Process
+from tests.support.fast_folder import fast_folder
+from tests.support.invariants import Invariants
 from tests.support.manual_loop import ManualLoop
+from tests.support.settling import is_complete, settle
+from tests.support.stored import leader
 
 FIRST = 8001
 QUARANTINE = 5.0
 POLICY = Policy()
 PLAIN = Options(batch_max_rows=0)
-#: A file system without a disk, where there is one: each commit is an fsync.
-FAST = Path("/dev/shm")
 
 
 class Simulation:
@@ -77,7 +76,7 @@ class Simulation:
         #: What requests were told that it does not start.
         self.refused: list[tuple[ModelKey, str]] = []
         self.database = CrashingDatabase(folder / "state.db", self.steps)
-        self._last = FIRST + ports - 1
+        self.size = ports
         self._start_concurrency = start_concurrency
         self._ends = contextlib.AsyncExitStack()
         self.machine.on_signal = self._note_if_published
@@ -95,7 +94,7 @@ class Simulation:
         self.deployments = Deployments(self.database)
         self.launches = Launches(self.database)
         self.replacements = Replacements(self.database)
-        self.ports = Ports(self.database, FIRST, self._last)
+        self.ports = Ports(self.database, FIRST, FIRST + self.size - 1)
         await self.ports.fill()
         self.reconciler = self._reconciler()
         # Only lets go of its downloads: the end of a process does no more.
@@ -231,7 +230,7 @@ class Simulation:
             self.reconciler.request_wake(key)
 
     async def shut_down(self) -> None:
-        """The controller takes its models down, as sim SIGTERM."""
+        """The controller takes its models down, as with SIGTERM."""
         policy = self.policy
         await self.reconciler.close(keep=False, limit=policy.drain_timeout + policy.stop_grace + 5)
         await self.check()
@@ -273,49 +272,7 @@ class Simulation:
 
     async def settle(self, wanted: Collection[ModelKey], unwanted: Collection[ModelKey]) -> None:
         """Remove all trouble; then what is wished has to come about in bounded time."""
-        self.machine.heal()
-        self.traffic.clear()
-        for _ in range(40):
-            for key in unwanted:
-                await self.undeploy(key)
-            for key in wanted:  # failed ones are armed again; for others this changes nothing
-                await self._fit(key, len(wanted))
-                await self.deploy(key)
-            await self.tick(5.0)
-            if await self._settled(wanted):
-                break
-        else:
-            raise AssertionError(f"did not settle: {await self.deployments.all()}")
-        await self.tick(BLOCKED_FOR + QUARANTINE)
-        assert await self._settled(wanted)
-        rows = await self.deployments.all()
-        expected = Counter({row.key: row.replicas for row in rows if row.key in wanted})
-        assert Counter(process.key for process in self.machine.live) == expected
-        published = {route.key: len(addresses(route)) for route in self.routes if route.serves}
-        assert published == expected
-        usage = await self.ports.usage(self.machine.now)
-        taken = {process.port for process in self.machine.live if process.port is not None}
-        assert usage.free == usage.size - len(taken)
-        assert self.machine.held <= taken
-
-    async def _fit(self, key: ModelKey, deployments: int) -> None:
-        """Want no more replicas than so many deployments can have, and one more while they change."""
-        row = await self.deployments.get(key)
-        if row is None:
-            return
-        room = max(1, (self._last - FIRST + 1) // deployments - 1)
-        if row.options.replicas.min > room and row.options.start_method != "container":
-            await self.change(key, replace(row.options, replicas=Replicas(1, room)))
-
-    async def _settled(self, wanted: Collection[ModelKey]) -> bool:
-        rows = await self.deployments.all()
-        if any(row.replacement is not None and not row.replacement.is_over for row in rows):
-            return False
-        if any(row.retiring for row in rows):
-            return False
-        ready = {row.key for row in rows if is_complete(row)}
-        resting = all(row.state is State.STOPPED for row in rows if row.key not in wanted)
-        return ready == set(wanted) and resting
+        await settle(self, wanted, unwanted, BLOCKED_FOR + QUARANTINE)
 
     async def check(self) -> None:
         """What holds after every tick and every recovery."""
@@ -333,23 +290,6 @@ class Simulation:
         return {process.launch_id for process in found if process and process.life is Life.HEALTHY}
 
 
-def is_complete(row: Deployment) -> bool:
-    """Whether a deployment has all its replicas, and no more, with its options."""
-    current = all(one.generation == row.generation for one in row.serving)
-    return current and len(row.serving) == len(row.ready) == row.replicas
-
-
-def leader(row: Deployment) -> Launch:
-    """The launch that stands for a deployment, which has one."""
-    assert row.leader is not None, row
-    return row.leader
-
-
-def addresses(route: Route) -> list[Address]:
-    """Where requests for a deployment can be sent now."""
-    return [one.address for one in route.targets if one.address is not None]
-
-
 @contextlib.contextmanager
 def simulation(
     policy: Policy = POLICY, ports: int = 4, start_concurrency: int = 2, *, holding: bool = False
@@ -358,7 +298,7 @@ def simulation(
     numbers = count(1)
     numbered = SimpleNamespace(token_hex=lambda size: f"launch-{next(numbers)}")
     with (
-        tempfile.TemporaryDirectory(dir=FAST if FAST.is_dir() else None) as folder,
+        fast_folder() as folder,
         patch("model_deployment.control.effects.secrets", numbered),
     ):
         it = Simulation(Path(folder), policy, ports, start_concurrency)

@@ -26,11 +26,13 @@ FIRST, LAST = 8001, 8005
 #: The tables of endpoints.
 ENDPOINTS = ("endpoints", "rollouts", "rollout_events", "endpoint_deployments")
 NOW = 1000.0
+#: What :meth:`Store.deploy` deploys if it is not told anything else.
+KEY = ModelKey("m", 1)
 
 
 def leader(row: Deployment) -> Launch:
     """The launch that stands for a deployment, which has one."""
-    assert row.leader is not None
+    assert row.leader is not None, row
     return row.leader
 
 
@@ -134,6 +136,12 @@ class Store:
             keeps_port=False, quarantined_until=NOW + rests,
         )  # fmt: skip
 
+    async def park(self, row: Deployment) -> Deployment:
+        """The row of a deployment that is ready, parked."""
+        row = await self.deployments.park(row, "idle")
+        row = await self.launches.stop(row, leader(row), Stop("idle", Step.DRAIN, NOW))
+        return await self.end(row, State.PARKED)
+
     async def bring(self, state: State, desired: Desired = Desired.RUNNING) -> Deployment:
         """A new row, brought to a state by legal moves."""
         row = await self.deploy()
@@ -144,9 +152,7 @@ class Store:
         if state is State.STOPPING:
             row = await self.launches.stop(row, leader(row), Stop("sick", Step.KILL, NOW))
         if state is State.PARKED:
-            row = await self.deployments.park(row, "idle")
-            row = await self.launches.stop(row, leader(row), Stop("idle", Step.DRAIN, NOW))
-            row = await self.end(row, state)
+            row = await self.park(row)
         if state in (State.STOPPED, State.FAILED):
             row = await self.end(row, state, tries=5 if state is State.FAILED else 0)
         if desired is Desired.STOPPED:
@@ -158,6 +164,13 @@ class Store:
         found = await self.deployments.get(row.key)
         assert found is not None
         return found
+
+
+async def moves(store: Store, *more: str) -> list[tuple[object, ...]]:
+    """The events of :data:`KEY`, oldest first: previous state, state, reason, and these other members."""
+    members = ("previous", "state", "reason", *more)
+    events = reversed(await store.deployments.events(KEY))
+    return [tuple(getattr(event, name) for name in members) for event in events]
 
 
 @asynccontextmanager

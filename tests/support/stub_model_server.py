@@ -65,7 +65,7 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
-from stub_protocol import Request, head, predictions, read_request
+from stub_protocol import Request, head, predictions, read_request, send_pieces
 
 # A program of its own, which has no settings.
 ENVIRONMENT = os.environ
@@ -232,13 +232,8 @@ class Server:
         return json.dumps(answer).encode()
 
     def _stream(self, connection: socket.socket, faults: Faults) -> None:
-        last = faults.stream_chunks - 1
         connection.sendall(self._head(200, ("transfer-encoding", "chunked")))
-        for number in range(last + 1):
-            piece = ("," if number else '{"predictions": [') + str(number) + "]}" * (number == last)
-            connection.sendall(f"{len(piece):x}\r\n{piece}\r\n".encode())
-            time.sleep(faults.chunk_seconds * (number != last))
-        connection.sendall(b"0\r\n\r\n")
+        send_pieces(connection, faults.stream_chunks, faults.chunk_seconds)
 
     def _send(
         self, connection: socket.socket, status: int, body: bytes, announced: int | None = None

@@ -1,10 +1,11 @@
-"""The wire side of ``stub_model_server.py``: requests in, heads of answers out, rows of a body.
+"""The wire side of ``stub_model_server.py``: requests in, heads and pieces of answers out, rows of a body.
 
 Written by hand: ``http.server`` doubles the stub's start-up time and cannot read chunked bodies.
 """
 
 import json
 import socket
+import time
 from http import HTTPStatus
 from typing import BinaryIO, NamedTuple
 
@@ -70,6 +71,16 @@ def head(status: int, own: Headers, ordered: dict[str, str | list[str]]) -> byte
         lines += [f"{name}: {value}" for value in ([values] if isinstance(values, str) else values)]
     first = f"HTTP/1.1 {status} {_PHRASES.get(status, 'Odd')}"
     return "\r\n".join([first, *lines, "", ""]).encode()
+
+
+def send_pieces(connection: socket.socket, number: int, pause: float) -> None:
+    """A chunked body in so many pieces, with seconds between them: the predictions are 0, 1, ..."""
+    for place in range(number):
+        last = place == number - 1
+        piece = ("," if place else '{"predictions": [') + str(place) + "]}" * last
+        connection.sendall(f"{len(piece):x}\r\n{piece}\r\n".encode())
+        time.sleep(pause * (not last))
+    connection.sendall(b"0\r\n\r\n")
 
 
 def predictions(body: bytes) -> list[object]:

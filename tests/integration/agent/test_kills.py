@@ -171,7 +171,7 @@ def test_a_stop_is_no_crash(edge: EdgeController, device: EdgeDevice, tmp_path: 
     device.start("--watch", 60)
     edge.want(edge.signer.release(3))
     device.until_stage(3, "watching")
-    for _ in range(4):
+    for _ in range(3):
         assert device.stop() == 0
         device.start("--watch", 60)
     until_sync(lambda: device.release() == 3, timeout=60)

@@ -6,26 +6,34 @@ import signal
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from model_deployment_agent.health import memory
 
 from tests.support.edge_controller import EdgeController
 from tests.support.edge_device import EdgeDevice
+from tests.support.edge_models import MLMODEL
 from tests.support.small_disk import fill, small_disk
 from tests.support.waiting import until_sync
 
 MIB = 1024 * 1024
-#: A model without libraries, as MLflow loads it.
-LOADER = """
+#: A model without libraries, as MLflow loads it. It has started two programs, which hold what it prints to;
+#: the second one has left its group.
+STARTER = """
+import subprocess
+from pathlib import Path
+
 class Model:
     def predict(self, frame):
         return (frame["a"] * 10 + frame["b"]).tolist()
 
 def _load_pyfunc(path):
+    started = [
+        subprocess.Popen(["sleep", "300"]),
+        subprocess.Popen(["sleep", "300"], start_new_session=True),
+    ]
+    Path({pids!r}).write_text(" ".join(str(one.pid) for one in started))
     return Model()
 """
-MLMODEL = b"flavors:\n  python_function:\n    loader_module: tens\n    code: code\n    data: data\n"
 
 
 def test_a_broken_store_is_set_aside_and_the_model_goes_on(
@@ -55,12 +63,13 @@ def test_a_broken_store_is_set_aside_and_the_model_goes_on(
     device.until_running(3)
 
 
-def test_a_release_without_onnx_runs_where_mlflow_is(
-    edge: EdgeController, device: EdgeDevice
+def test_a_release_without_onnx_runs_where_mlflow_is_and_what_it_started_ends_with_it(
+    edge: EdgeController, device: EdgeDevice, tmp_path: Path
 ) -> None:
+    pids = tmp_path / "pids"
     files = {
         "model/MLmodel": MLMODEL,
-        "model/code/tens.py": LOADER.encode(),
+        "model/code/tens.py": STARTER.format(pids=str(pids)).encode(),
         "model/data/nothing": b"",
     }
     offer = edge.signer.release(
@@ -75,6 +84,16 @@ def test_a_release_without_onnx_runs_where_mlflow_is(
     device.until_running(1, timeout=90)
     assert device.status()["serving"]["form"] == "mlflow"
     assert device.predict([3.0, 4.0], [5.0, 6.0]) == [34.0, 56.0]
+    started, left = map(int, pids.read_text().split())
+    try:
+        os.kill(device.status()["serving"]["pid"], signal.SIGKILL)
+        until_sync(lambda: device.predict() == [12.0], timeout=60, what="a new process")
+        until_sync(lambda: not _lives(started), what="its end")
+        edge.want(edge.signer.release(2))
+        device.until_running(2)
+    finally:
+        for one in {left, int(pids.read_text().split()[1])}:
+            os.kill(one, signal.SIGKILL)
 
 
 def test_agent_and_model_fit_in_64_mib(edge: EdgeController, device: EdgeDevice) -> None:
@@ -175,45 +194,6 @@ def test_a_device_that_is_enrolled_elsewhere_begins_there(
         device.stop()
 
 
-def test_what_a_model_has_started_ends_with_it(
-    edge: EdgeController, device: EdgeDevice, tmp_path: Path
-) -> None:
-    pid = tmp_path / "pid"
-    code = f"""
-import subprocess
-from pathlib import Path
-def _load_pyfunc(path):
-    # Both hold what the model prints to; the second one has left its group.
-    started = [
-        subprocess.Popen(["sleep", "300"]),
-        subprocess.Popen(["sleep", "300"], start_new_session=True),
-    ]
-    Path({str(pid)!r}).write_text(" ".join(str(one.pid) for one in started))
-    return Model()
-class Model:
-    def predict(self, frame):
-        return frame["a"].tolist()
-"""
-    files = {"model/code/tens.py": code.encode(), "model/MLmodel": MLMODEL, "model/data": b""}
-
-    def no_onnx(manifest: dict[str, Any]) -> None:
-        manifest["onnx"] = {"why_not": "no converter knows it"}
-
-    edge.want(edge.signer.release(1, b"", files=files, change=no_onnx))
-    device.start("--watch", 0.2, "--model-memory", 0)
-    device.until_running(1, timeout=90)
-    started, left = map(int, pid.read_text().split())
-    try:
-        os.kill(device.status()["serving"]["pid"], signal.SIGKILL)
-        until_sync(lambda: device.predict() == [1.0], timeout=60, what="a new process")
-        until_sync(lambda: not _lives(started), what="its end")
-        edge.want(edge.signer.release(2))
-        device.until_running(2)
-    finally:
-        for one in {left, int(pid.read_text().split()[1])}:
-            os.kill(one, signal.SIGKILL)
-
-
 def _lives(pid: int) -> bool:
     try:
         return bool(Path(f"/proc/{pid}/cmdline").read_bytes())
@@ -296,9 +276,7 @@ def test_a_folder_that_lost_something_is_made_whole(
     losses: list[Callable[[], object]] = [
         folder_instead_of_the_link,
         link_elsewhere,
-        current.unlink,
         lambda: shutil.rmtree(current.resolve()),
-        (current / "release.json").unlink,
         lambda: (current / "release.json").write_text("{"),
         lambda: shutil.rmtree(device.folder / "blobs"),
         lambda: shutil.rmtree(device.folder / "releases"),

@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 
+from tests.support.controller_forks import ControllerForks
 from tests.support.device_client import DeviceClient
 from tests.support.harness import Controller, Controllers
+from tests.support.release_bench import ReleaseBench, release_bench
 
 
 class EdgeBench:
@@ -59,3 +61,12 @@ def edge(controller: Controller) -> Iterator[EdgeBench]:
     yield bench
     answer = controller.call("DELETE", f"/projects/{bench.project}", params={"force": True})
     assert answer.status_code == 204, answer.text
+
+
+@pytest.fixture(scope="package")
+def bench(
+    tmp_path_factory: pytest.TempPathFactory, controller_forks: ControllerForks
+) -> Iterator[ReleaseBench]:
+    """A controller that releases real files."""
+    with release_bench(tmp_path_factory.mktemp("releases"), controller_forks) as made:
+        yield made

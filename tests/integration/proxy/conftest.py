@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -10,6 +11,8 @@ import pytest
 import uvloop
 
 from tests.support.proxy_front import Front, Serve
+from tests.support.socket_front import SocketFront
+from tests.support.socket_wires import Fronts
 from tests.support.upstreams import Behave, Server
 from tests.support.waiting import until
 
@@ -49,3 +52,27 @@ async def serve() -> AsyncIterator[Serve]:
 
         yield start
     await until(clean, what="the end of all connections and tasks")
+
+
+@pytest.fixture
+async def fronts(tmp_path: Path) -> AsyncIterator[Fronts]:
+    """Makes proxies with a controller; all ends with the test, and nothing is left."""
+    made: list[SocketFront] = []
+
+    async def make(**options: Any) -> SocketFront:
+        folder = tmp_path / str(len(made))
+        folder.mkdir()
+        made.append(SocketFront(folder, **options))
+        return await made[-1].__aenter__()
+
+    yield make
+    for one in made:
+        await one.__aexit__()
+        assert len(one.tunnels) == 0
+    await until(lambda: not tasks(), what="the end of all tasks")
+
+
+@pytest.fixture
+async def front(fronts: Fronts) -> SocketFront:
+    """A proxy with a controller."""
+    return await fronts()

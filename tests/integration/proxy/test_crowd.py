@@ -1,4 +1,4 @@
-"""Ten thousand callers who hang up at any moment leave the proxy as good as new.
+"""Thousands of callers who hang up at any moment leave the proxy as good as new.
 
 After such a burst the pool of httpx is full for good (httpcore, issue 1093).
 """
@@ -17,7 +17,7 @@ from tests.support.raw_http import HOST, post, post_chunked
 from tests.support.upstreams import Peer
 from tests.support.waiting import until
 
-CALLERS = 10_000
+CALLERS = 4_000
 AT_ONCE = 200
 #: Far fewer than callers, so that one connection lost in a thousand calls would be noticed.
 CONNECTIONS = 8
@@ -89,7 +89,7 @@ def held() -> tuple[int, int]:
     return len(tasks()), len(list(Path("/proc/self/fd").iterdir()))
 
 
-async def test_ten_thousand_callers_hang_up(serve: Serve) -> None:
+async def test_thousands_of_callers_hang_up(serve: Serve) -> None:
     random.seed(1)
     front = await serve(moody, connections=CONNECTIONS)
     caller = await front.call()
@@ -115,4 +115,4 @@ async def test_ten_thousand_callers_hang_up(serve: Serve) -> None:
     # With the launch go its idle connections, and then all is as it was.
     front.publish(front.route(launch="after"))
     await until(lambda: held() == before, what=f"tasks and descriptors: {before}")
-    assert spent < 30, "seconds of processor time"
+    assert spent < 12, "seconds of processor time"

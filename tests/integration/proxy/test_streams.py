@@ -20,7 +20,7 @@ from model_deployment.recording.spool import Spool, read, segments
 from tests.support.counting import LocalCounts
 from tests.support.endpoint_front import CANDIDATE, CHAMPION, NAME, PATH, ROLLOUT
 from tests.support.proxy_front import KEY, Front
-from tests.support.raw_http import Message, Wire, post
+from tests.support.raw_http import Message, Wire, post_json
 from tests.support.routes import target
 from tests.support.streaming_models import Gate, Generate, Streams, pyfunc, served
 from tests.support.waiting import until
@@ -32,7 +32,7 @@ DONE = b"data: [DONE]\n\n"
 
 
 def request(body: Any = ASK, **headers: str) -> bytes:
-    return post(json.dumps(body).encode(), content_type="application/json", **headers)
+    return post_json(body, **headers)
 
 
 @asynccontextmanager

@@ -21,7 +21,7 @@ from model_deployment.recording.spool import Spool, read, segments
 from model_deployment.registry.mlmodel import MLmodelReader
 from tests.support.counting import LocalCounts
 from tests.support.proxy_front import Front
-from tests.support.raw_http import Message, post
+from tests.support.raw_http import Message, post, post_json
 from tests.support.routes import ready_route
 from tests.support.streaming_models import served
 
@@ -75,9 +75,7 @@ class Series:
         self.front.routes.publish(self._routes, [EndpointRoute(ENDPOINT, champion)], endpoint)
 
     async def ask(self, body: Any, path: str = PATH) -> tuple[Message, Any]:
-        answer = await self.front.ask(
-            post(json.dumps(body).encode(), path, content_type="application/json")
-        )
+        answer = await self.front.ask(post_json(body, path))
         return answer, json.loads(answer.body)
 
     def captured(self) -> list[Any]:

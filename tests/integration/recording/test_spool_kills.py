@@ -136,7 +136,7 @@ async def test_writers_and_drains_killed_at_random_lose_and_double_nothing(
     programs = Programs(root, documents)
 
     async def write() -> None:
-        while programs.started < 18 or programs.kills < 4:
+        while programs.started < 9 or programs.kills < 3:
             await programs.write(random)
 
     async def drain() -> None:

@@ -11,14 +11,9 @@ from model_deployment.core.names import ModelKey
 from model_deployment.registry.client import Registry
 from model_deployment.registry.model_metrics import DEPLOYED, ModelMetrics
 from model_deployment.registry.training_data import TrainingDataFinder
-from tests.support.registry_lab import RegistryLab, train
+from tests.support.registry_lab import RegistryLab
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # MLflow's
-
-
-@pytest.fixture(scope="module")
-def trained(lab: RegistryLab) -> ModelKey:
-    return train(lab)
 
 
 async def test_the_baseline_is_what_the_run_and_the_logged_model_say(

@@ -64,14 +64,22 @@ def test_silent_registry_is_unavailable(controllers: Controllers, mute: str) -> 
     assert controller.get("/get_deployed_models", stopped=True) == []
 
 
-def test_running_models_need_no_registry(controllers: Controllers, mute: str) -> None:
+def test_running_models_and_known_baselines_need_no_registry(
+    controllers: Controllers, mute: str
+) -> None:
     controller = controllers().up()
-    at_once(controller.deploy, ("wrapper-1", "stub-1"))
+    newest = controller.get("/get_model_version_list/stub")[0]["version"]  # the one that has a run
+    key = f"stub-{newest}"
+    at_once(controller.deploy, ("wrapper-1", "stub-1", key))
     controller.undeploy("stub-1")
     pid = controller.row("wrapper-1")["pid"]
+    known = controller.get(f"/model/{key}/metrics")
+    assert known["baseline"] == {"rmse": 1.5}
+    assert known["baseline_as_of"] is None
     controller.kill()
     controller.registry = mute
     controller.up(REGISTRY_TIMEOUT=2)
+    _baselines_are_known(controller, newest)
     assert controller.row("wrapper-1")["pid"] == pid
     assert controller.predict("wrapper-1").status_code == 200
     assert controller.deploy("wrapper-1")["pid"] == pid
@@ -82,23 +90,14 @@ def test_running_models_need_no_registry(controllers: Controllers, mute: str) ->
     controller.undeploy("wrapper-1")
 
 
-def test_baselines_are_known_without_the_registry(controllers: Controllers) -> None:
-    controller = controllers().up()
-    newest = controller.get("/get_model_version_list/stub")[0]["version"]  # the one that has a run
-    key = f"stub-{newest}"
-    controller.deploy(key)
-    known = controller.get(f"/model/{key}/metrics")
-    assert known["baseline"] == {"rmse": 1.5}
-    assert known["baseline_as_of"] is None
-    controller.kill()
-    controller.registry = f"http://{HOST}:{free_port()}"
-    controller.up()
+def _baselines_are_known(controller: Controller, version: int) -> None:
+    key = f"stub-{version}"
     kept = controller.get(f"/model/{key}/metrics")
     assert (kept["baseline"], kept["baseline_error"]) == ({"rmse": 1.5}, None)
     assert datetime.fromisoformat(kept["baseline_as_of"]) <= datetime.now(UTC)
-    compared = controller.get("/compare/stub", versions=newest)
-    assert compared["metrics"]["rmse"][str(newest)]["baseline"] == 1.5
-    assert compared["baseline_as_of"][str(newest)] == kept["baseline_as_of"]
+    compared = controller.get("/compare/stub", versions=version)
+    assert compared["metrics"]["rmse"][str(version)]["baseline"] == 1.5
+    assert compared["baseline_as_of"][str(version)] == kept["baseline_as_of"]
     page = controller.call("GET", f"/dashboard/deployments/{key}/reports").text
     assert "The registry does not answer. This baseline is from" in page
 
@@ -157,8 +156,14 @@ DAMAGES: list[Callable[[Path], object]] = [
 ]
 
 
-def test_a_damaged_copy_is_downloaded_again(controllers: Controllers) -> None:
-    controller = controllers().up()
+def test_a_damaged_or_unfinished_copy_is_downloaded_again(controllers: Controllers) -> None:
+    controller = controllers()
+    # Of a download that was broken off.
+    partial = controller.data / "models" / ".partial-abc" / "download"
+    partial.mkdir(parents=True)
+    (partial / "MLmodel").write_text("half of it")
+    controller.up()
+    assert [*(controller.data / "models").glob(".partial-*")] == []
     keys = [f"many-{version}" for version in range(1, len(DAMAGES) + 1)]
     at_once(controller.deploy, keys)
     for key, damage in zip(keys, DAMAGES, strict=True):
@@ -184,13 +189,3 @@ def test_a_tampered_copy_is_not_served_also_without_a_registry(
     row = controller.wait_for("many-1", "failed")
     assert f"no answer from the MLflow registry at {mute}" in row["reason"]
     assert controller.processes() == []
-
-
-def test_a_download_that_was_broken_off_is_cleared_away(controllers: Controllers) -> None:
-    controller = controllers()
-    partial = controller.data / "models" / ".partial-abc" / "download"
-    partial.mkdir(parents=True)
-    (partial / "MLmodel").write_text("half of it")
-    controller.up().deploy("many-1")
-    (entry,) = (controller.data / "models").iterdir()
-    assert entry == cached(controller, "many-1")

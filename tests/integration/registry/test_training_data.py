@@ -11,7 +11,7 @@ import pytest
 
 from model_deployment.core.names import ModelKey
 from model_deployment.registry.training_data import TrainingDataFinder
-from tests.support.registry_lab import CSV, ROWS, RegistryLab, train
+from tests.support.registry_lab import CSV, ROWS, RegistryLab
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # MLflow's
 
@@ -22,16 +22,6 @@ def finder(lab: RegistryLab, *allowed: str | Path, **more: Any) -> TrainingDataF
 
 def empty(folder: Path) -> bool:
     return not folder.exists() or not any(folder.iterdir())
-
-
-@pytest.fixture(scope="module")
-def lab(tmp_path_factory: pytest.TempPathFactory) -> RegistryLab:
-    return RegistryLab(tmp_path_factory.mktemp("lab"))
-
-
-@pytest.fixture(scope="module")
-def trained(lab: RegistryLab) -> ModelKey:
-    return train(lab)
 
 
 async def test_artifact_of_the_run_is_training_data(

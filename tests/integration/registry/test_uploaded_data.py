@@ -10,8 +10,8 @@ from model_deployment.core.errors import RegistryUnavailable
 from model_deployment.registry.client import Registry
 from model_deployment.registry.uploaded_data import UploadedData
 from model_deployment.training_data.versions import Versions
+from tests.support.kept_versions import kept
 from tests.support.registry_lab import RegistryLab
-from tests.unit.training_data.test_versions import kept
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # MLflow's
 
