@@ -25,7 +25,7 @@ sys.path.insert(0, str(ROOT))
 from model_deployment.registry.client import Registry
 from model_deployment.registry.mlflow_client import create_database
 from model_deployment.registry.threads import in_time
-from tests.support.stubs import free_port
+from tests.support.ports import free_port
 
 NAME, VERSIONS, ROUNDS = "nightly", 300, 3
 #: Versions of the first page of the dashboard.
