@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os.path
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
@@ -159,7 +158,7 @@ class _Reader:
         for line in chain.from_iterable(map(requirement_line.split, requirement_lines(text))):
             found = self._parsed(line, source)
             if found.kind is LineKind.FOLDER_OPTION:
-                found = self._beside(found, source)
+                found = self._placed(found)
             if found.kind in (LineKind.REQUIREMENTS, LineKind.CONSTRAINTS):
                 if depth == _DEEPEST:
                     raise _refused(line, source, "its files name each other")
@@ -176,11 +175,9 @@ class _Reader:
             if found.kind is LineKind.PACKAGE:
                 self._constraints.add(found.text)
 
-    def _beside(self, line: RequirementLine, source: str) -> RequirementLine:
-        """A folder of packages, which pip takes beside the file that names it if there is one."""
-        path = os.path.normpath(PurePosixPath(source).parent / line.path)
-        if not (self._model / path).is_dir():
-            return line
+    def _placed(self, line: RequirementLine) -> RequirementLine:
+        """A folder of packages, of the two places that it may have."""
+        path = line.path if (self._model / line.path).exists() else line.otherwise
         return replace(line, text=f"--find-links ./{path}", path=path)
 
     def _file(self, line: RequirementLine, source: str) -> str:

@@ -50,6 +50,8 @@ class RequirementLine:
     versions: str = ""
     #: Of a file or a folder: its path below the model's folder.
     path: str = ""
+    #: Of a folder of packages: where it is if there is nothing at ``path``.
+    otherwise: str = ""
 
 
 #: Options with a value that name a file or a folder; others that have a value; those without.
@@ -209,9 +211,22 @@ def _option(line: str, python: str, folder: str) -> RequirementLine:
         value = _without_egg(value) if _ADDRESS.match(value) else value
         return parse(value if _ADDRESS.match(value) or "/" in value else f"./{value}", python)
     if name in _LINKS and path and not path.startswith("/"):
-        path = _below(path)
-        return RequirementLine(LineKind.FOLDER_OPTION, f"--find-links ./{path}", path=path)
+        return _links(path, folder)
     return RequirementLine(LineKind.OPTION, _with(_LONG.get(name, name), value))
+
+
+def _links(path: str, folder: str) -> RequirementLine:
+    """A folder of packages, which pip takes beside the file that names it, else in the model's folder."""
+    beside = os.path.join(folder, path)  # noqa: PTH118
+    try:
+        first = _below(beside)
+    except InvalidLine:
+        first = _below(path)
+    try:
+        second = _below(path)
+    except InvalidLine:
+        second = first
+    return RequirementLine(LineKind.FOLDER_OPTION, "", path=first, otherwise=second)
 
 
 def _without_egg(address: str) -> str:

@@ -99,6 +99,30 @@ def test_files_are_looked_for_beside_the_file_that_names_them(tmp_path: Path) ->
     assert found.options == ("--find-links ./reqs/beside", "--find-links ./below")
 
 
+@pytest.mark.parametrize(
+    ("line", "there", "taken"),
+    [
+        ("-f ../wheels", "wheels", "wheels"),
+        ("--find-links=../../wheels", "wheels", None),
+        ("-f ../reqs/own", "reqs/own", "reqs/own"),
+        ("-f own", "own", "own"),
+        ("-f ./deep/../own", "reqs/own", "reqs/own"),
+    ],
+)
+def test_links_are_checked_beside_the_file_that_names_them(
+    tmp_path: Path, line: str, there: str, taken: str | None
+) -> None:
+    model = tiny_wheels.model(tmp_path, "-r reqs/base.txt\n")
+    (model / there).mkdir(parents=True)
+    (model / "reqs").mkdir(exist_ok=True)
+    (model / "reqs/base.txt").write_text(f"{line}\nsix\n")
+    if taken is None:
+        with pytest.raises(BuildFailed, match="not below the model's folder"):
+            read_needs(model, UV)
+    else:
+        assert read_needs(model, UV).options == (f"--find-links ./{taken}",)
+
+
 def test_constraints_elsewhere_are_an_option_and_requirements_are_refused(tmp_path: Path) -> None:
     address = "https://a.example/c.txt"
     assert needs(tmp_path, f"six\n-c {address}\n").options == (f"--constraint {address}",)
