@@ -118,16 +118,16 @@ def read_mlmodel(model: Path) -> dict[str, Any]:
 def requirement_lines(text: str) -> list[str]:
     """The lines of a file of requirements, without comments and empty ones.
 
-    A line that ends with a backslash goes on in the next one, unless it is a comment, as pip reads it.
+    As pip reads it: a line whose last character is a backslash goes on in the next one, without a space
+    between them, unless it is a comment. A comment ends the line that goes on in it.
     """
     found, begun = [], ""
     for line in [*text.splitlines(), ""]:
         comment = line.lstrip().startswith("#")
-        part = line.rstrip()
-        if part.endswith("\\") and not comment:
-            begun += f"{part[:-1]} "
+        if line.endswith("\\") and not comment:
+            begun += line.strip("\\")
             continue
-        found.append(uncommented(f"{begun} {line}"))
+        found.append(uncommented(f"{begun} {line}" if comment else begun + line))
         begun = ""
     return [line for line in found if line]
 
