@@ -59,6 +59,7 @@ _FILES = {"-r": LineKind.REQUIREMENTS, "--requirement": LineKind.REQUIREMENTS}
 _FILES |= {"-c": LineKind.CONSTRAINTS, "--constraint": LineKind.CONSTRAINTS}
 _EDITABLE = ("-e", "--editable")
 _LINKS = ("-f", "--find-links")
+_INDEXES = ("-i", "--index-url", "--pypi-url", "--extra-index-url")
 _LONG = {
     "-i": "--index-url",
     "--pypi-url": "--index-url",
@@ -69,9 +70,9 @@ _LONG = {
 _OF_PACKAGE = re.compile(
     r"\s+--(hash|config-settings?|global-option|install-option)\b.*$", re.DOTALL
 )
-#: Before another option that is none of a package.
+#: Before another option that is none of a package. Short ones may have their value without a space.
 _FURTHER = re.compile(
-    r"\s+(?=-(?:-(?!hash|config-setting|global-option|install-option)[a-z]|[a-zA-Z][\s=]))"
+    r"\s+(?=-(?:-(?!hash|config-setting|global-option|install-option)[a-z]|[rcefi]|[a-zA-Z][\s=]))"
 )
 _ADDRESS = re.compile(r"(?:[a-z0-9]+\+)?[a-z]{2,}://|file:", re.IGNORECASE)
 _ARCHIVE = (".whl", ".tar.gz", ".zip", ".tar.bz2", ".tgz")
@@ -201,6 +202,8 @@ def _of_file(path: str) -> tuple[str, str]:
 
 def _option(line: str, python: str, folder: str) -> RequirementLine:
     name, value = _split(line)
+    if not value and (name in _FILES or name in (*_EDITABLE, *_LINKS, *_INDEXES)):
+        raise InvalidLine("it names no file" if name in _FILES else "it names no place")
     path = _relative(value) or ("" if _ADDRESS.match(value) else value)
     if name in _FILES and path:
         return RequirementLine(_FILES[name], line, path=_below(os.path.join(folder, path)))  # noqa: PTH118

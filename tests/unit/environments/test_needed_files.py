@@ -141,6 +141,21 @@ def test_options_in_one_line_are_several(tmp_path: Path) -> None:
     assert found.requirements == ("./. --config-settings x=y",)
 
 
+def test_short_options_in_one_line_need_no_space(tmp_path: Path) -> None:
+    model = tiny_wheels.model(
+        tmp_path, "-r a.txt -cb.txt -fmy-wheels -ihttps://a.example/x --pre\n"
+    )
+    wheel(model / "my-wheels", "own", "1.0")
+    (model / "a.txt").write_text("six\n-rc.txt -e./src\n")
+    (model / "b.txt").write_text("six<2\n")
+    (model / "c.txt").write_text("numpy\n")
+    (model / "src").mkdir()
+    found = read_needs(model, UV)
+    assert found.requirements == ("./src", "numpy", "six")
+    assert found.constraints == ("six<2",)
+    assert found.options == ("--find-links ./my-wheels", "--index-url https://a.example/x", "--pre")
+
+
 @pytest.mark.parametrize(
     ("fragment", "kept"),
     [
