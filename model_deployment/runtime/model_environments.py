@@ -84,6 +84,8 @@ class ModelEnvironments:
         self._records: dict[str, EnvironmentRecord] = {}
         self._sizes: Mapping[str, int] | None = None
         self._sized = 0.0
+        #: Counts removals: sizes that were read before one are not kept behind it.
+        self._removals = 0
 
     def obstacle(self, manager: EnvManager) -> str:
         """Why no environment can be built, and what helps; empty if it can."""
@@ -233,11 +235,14 @@ class ModelEnvironments:
 
     async def built(self) -> list[BuiltView]:
         """The environments on the disk."""
-        if self._sizes is None or time.monotonic() > self._sized + _SIZES_HOLD:
-            self._sizes = await asyncio.to_thread(self._store.sizes)
-            self._sized = time.monotonic()
+        sizes = self._sizes
+        if sizes is None or time.monotonic() > self._sized + _SIZES_HOLD:
+            before = self._removals
+            sizes = await asyncio.to_thread(self._store.sizes)
+            if before == self._removals:
+                self._sizes, self._sized = sizes, time.monotonic()
         needed = {one for one, record in self._records.items() if record.needed}
-        return await asyncio.to_thread(self._built, self._sizes, needed)
+        return await asyncio.to_thread(self._built, sizes, needed)
 
     def _built(self, sizes: Mapping[str, int], needed: Collection[str]) -> list[BuiltView]:
         found = []
@@ -294,8 +299,11 @@ class ModelEnvironments:
             if environment_record.is_kept(record, self._grace, now)
         }
         self._records = {one: self._records[one] for one in kept}
-        await asyncio.to_thread(self._remove_but, kept)
-        self._sizes = None  # what was removed is shown no longer
+        try:
+            await asyncio.to_thread(self._remove_but, kept)
+        finally:  # what was removed is shown no longer
+            self._sizes = None
+            self._removals += 1
 
     def _remove_but(self, kept: Collection[str]) -> None:
         self._store.tidy(kept)

@@ -1,5 +1,8 @@
 """What launches wait for, what they are told, and what is kept: with a scripted store."""
 
+import asyncio
+import threading
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, cast
 
@@ -241,4 +244,43 @@ async def test_environment_that_was_removed_is_shown_no_longer(bench: Bench) -> 
     assert [one.digest for one in await bench.environments.built()] == ["a"]
     del bench.store.states["a"]
     await bench.environments.tidy(())
+    assert await bench.environments.built() == []
+
+
+async def test_environment_that_was_removed_before_a_failure_is_shown_no_longer(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def removes_and_fails(needed: Collection[str]) -> None:
+        del bench.store.states["a"]
+        raise OSError("cannot remove b")
+
+    bench.store.finish("a")
+    assert [one.digest for one in await bench.environments.built()] == ["a"]
+    monkeypatch.setattr(bench.store, "tidy", removes_and_fails)
+    with pytest.raises(OSError, match="cannot remove b"):
+        await bench.environments.tidy(())
+    assert await bench.environments.built() == []
+
+
+async def test_sizes_that_were_read_before_a_removal_are_not_kept(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    began, removed = threading.Event(), threading.Event()
+    plain = bench.store.sizes
+
+    def slow() -> Mapping[str, int]:
+        monkeypatch.setattr(bench.store, "sizes", plain)
+        found = plain()
+        began.set()
+        assert removed.wait(20)
+        return found
+
+    bench.store.finish("a")
+    monkeypatch.setattr(bench.store, "sizes", slow)
+    reading = asyncio.create_task(bench.environments.built())
+    assert await asyncio.to_thread(began.wait, 20)
+    del bench.store.states["a"]
+    await bench.environments.tidy(())
+    removed.set()
+    await reading
     assert await bench.environments.built() == []
