@@ -1,13 +1,12 @@
 """Finds the Python that a model needs, has it installed, or takes one that is close to it."""
 
-import contextlib
 import json
 import os
 import re
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -26,6 +25,9 @@ _ASK = (
 _DOWNLOAD, _COMPILE = 240.0, 1500.0
 #: Seconds for which it is remembered that a version cannot be had.
 _REMEMBERED = 600.0
+#: Seconds without an answer after which a program is taken to hang, and those for which it is not asked
+#: again. Shorter than the other, since it may be the machine that was busy.
+_HANGS, _SILENT = 5.0, 180.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,15 +43,18 @@ class Python:
 
 @dataclass
 class Pythons:
-    """Finds them, and remembers for some minutes which could not be downloaded."""
+    """Finds them, and remembers for some minutes which could not be downloaded, and which hang."""
 
     _unavailable: dict[tuple[EnvManager, str], tuple[str, float, bool]] = field(
         default_factory=dict
     )
     #: What programs said they are, by path and time of change in nanoseconds.
     _asked: dict[tuple[str, int], Python | None] = field(default_factory=dict)
+    #: Until when those that hang are not asked again, in monotonic seconds.
+    _silent: dict[tuple[str, int], float] = field(default_factory=dict)
     #: Held while one is asked: builds run in threads, and need the same ones.
     _asking: threading.Lock = field(default_factory=threading.Lock)
+    clock: Callable[[], float] = time.monotonic
 
     def find(self, wanted: str, manager: EnvManager, work: Workshop) -> Python:
         """That of a version, else of the same minor version.
@@ -58,12 +63,13 @@ class Pythons:
             BuildFailed: there is none.
         """
         minor = ".".join(wanted.split(".")[:2])
-        here = self._local(minor, work)
+        here, silent = self._local(minor, work)
         if found := _chosen(here, wanted):
             return found
         why, permanent = self._download(wanted, manager, work)
         if not why:
-            if found := _chosen(self._local(minor, work), wanted):
+            here, silent = self._local(minor, work)
+            if found := _chosen(here, wanted):
                 return found
             why, permanent = "it was installed, but is not found", True
         if here:
@@ -71,40 +77,72 @@ class Pythons:
             note = f"Python {wanted} cannot be had: {why}; built with {nearest.version}"
             work.tell(note)
             return Python(nearest.path, nearest.version, note)
+        if silent:
+            raise BuildFailed(
+                f"cannot build the model's environment: no Python {minor} is known on this machine, but "
+                f"{silent[0]} does not answer; it is asked again in some minutes, or when it has changed",
+                permanent=False,
+            )
         raise BuildFailed(
             f"cannot build the model's environment: there is no Python {minor} on this machine, and it "
             f"cannot be had: {why}; install Python {minor}",
             permanent=permanent,
         )
 
-    def _local(self, minor: str, work: Workshop) -> list[Python]:
-        """Those of a minor version on this machine, the preferred first; releases only."""
+    def _local(self, minor: str, work: Workshop) -> tuple[list[Python], list[str]]:
+        """Those of a minor version on this machine, the preferred first; releases only.
+
+        And the paths of those that hang: they may be what is looked for.
+        """
         paths = dict.fromkeys(str(path) for path in _candidates(minor, work.environment))
         # What pyenv puts into PATH starts another one in each folder.
-        asked = [self._ask(path, work) for path in paths if "/shims/" not in path]
-        return [one for one in asked if one is not None and one.version.startswith(f"{minor}.")]
+        found, silent = [], []
+        for path in paths:
+            if "/shims/" in path:
+                continue
+            try:
+                one = self._ask(path, work)
+            except TimeoutError:
+                silent.append(path)
+                continue
+            if one is not None and one.version.startswith(f"{minor}."):
+                found.append(one)
+        return found, silent
 
     def _ask(self, path: str, work: Workshop) -> Python | None:
+        """Raises:
+        TimeoutError: it hangs, or did some minutes ago.
+        """
         try:
             key = (path, Path(path).stat().st_mtime_ns)
         except OSError:
             return None
         with self._asking:
-            if key not in self._asked:
-                # One that did not answer, since the machine is busy, is asked again by the next build.
-                with contextlib.suppress(ValueError, TypeError):
-                    self._asked[key] = _answer(path, work.ask([path, "-I", "-c", _ASK]))
-            return self._asked.get(key)
+            if key in self._asked:
+                return self._asked[key]
+            began = self.clock()
+            if began < self._silent.get(key, began):
+                raise TimeoutError(path)
+            said = work.ask([path, "-I", "-c", _ASK])
+            try:
+                self._asked[key] = _answer(path, said)
+            except (ValueError, TypeError):
+                ended = self.clock()
+                if ended - began < _HANGS:
+                    return None  # the next build asks it again
+                self._silent[key] = ended + _SILENT
+                raise TimeoutError(path) from None
+            return self._asked[key]
 
     def _download(self, wanted: str, manager: EnvManager, work: Workshop) -> tuple[str, bool]:
         """Why a version could not be installed, and whether that is for ever; nothing if it was."""
         known = self._unavailable.get((manager, wanted))
-        if known is not None and time.monotonic() < known[1]:
+        if known is not None and self.clock() < known[1]:
             return known[0], known[2]
         work.tell(f"looking for Python {wanted}")
         why, permanent = self._install(wanted, manager, work)
         if why:
-            self._unavailable[manager, wanted] = (why, time.monotonic() + _REMEMBERED, permanent)
+            self._unavailable[manager, wanted] = (why, self.clock() + _REMEMBERED, permanent)
         return why, permanent
 
     def _install(self, wanted: str, manager: EnvManager, work: Workshop) -> tuple[str, bool]:

@@ -1,6 +1,7 @@
 """Which Python an environment is based on, of those that are here."""
 
 import json
+import os
 import sys
 import threading
 import time
@@ -12,6 +13,7 @@ import pytest
 
 from model_deployment.core.options import EnvManager
 from model_deployment.environments.build_log import BuildLog
+from model_deployment.environments.environment import BuildFailed
 from model_deployment.environments.pythons import Pythons
 from model_deployment.environments.workshop import Workshop
 
@@ -77,6 +79,39 @@ def test_python_that_did_not_answer_is_asked_again(work: Asked) -> None:
     pythons = Pythons()
     with pytest.raises(OSError, match=r"no Python 3\.10"):
         pythons.find(WANTED, EnvManager.UV, work)
+    assert pythons.find(WANTED, EnvManager.UV, work).version == WANTED
+
+
+def test_python_that_hangs_is_asked_again_after_some_minutes(work: Asked) -> None:
+    now, asked = [0.0], []
+
+    def hang() -> str:
+        asked.append(now[0])
+        now[0] += 20.0
+        return ""
+
+    Asked.answer = staticmethod(hang)
+    pythons = Pythons(clock=lambda: now[0])
+    for after in (0.0, 1.0, 100.0):
+        now[0] += after
+        with pytest.raises(BuildFailed, match=r"python3\.10 does not answer") as raised:
+            pythons.find(WANTED, EnvManager.UV, work)
+        assert not raised.value.permanent
+    assert asked == [0.0]
+    now[0] += 300.0
+    Asked.answer = staticmethod(lambda: says(WANTED))
+    assert pythons.find(WANTED, EnvManager.UV, work).version == WANTED
+
+
+def test_python_that_hangs_is_asked_again_when_it_has_changed(work: Asked, tmp_path: Path) -> None:
+    times = iter(range(0, 10_000, 50))
+    pythons = Pythons(clock=lambda: next(times))
+    Asked.answer = staticmethod(lambda: "")
+    with pytest.raises(BuildFailed, match="does not answer"):
+        pythons.find(WANTED, EnvManager.UV, work)
+    program = next((tmp_path / "home").rglob("python3.10"))
+    os.utime(program, ns=(1, 1))
+    Asked.answer = staticmethod(lambda: says(WANTED))
     assert pythons.find(WANTED, EnvManager.UV, work).version == WANTED
 
 
