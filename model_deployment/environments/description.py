@@ -92,10 +92,12 @@ def read(place: Path) -> Description:
 
 
 def verified(place: Path) -> Description:
-    """The description of an environment that is whole, as far as a look tells. Takes a millisecond.
+    """The description of an environment that is whole, as far as a look tells.
+
+    Takes 1 ms with 300 witnesses, and 3 ms with 1000, the most there are.
 
     Packages that were removed are noticed by their entries in the folder of packages, and by one file
-    of each, and of each package in it.
+    of each, and of each package in it; their libraries by a few files.
 
     Raises:
         FileNotFoundError: there is none.
