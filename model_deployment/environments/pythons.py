@@ -77,16 +77,11 @@ class Pythons:
             note = f"Python {wanted} cannot be had: {why}; built with {nearest.version}"
             work.tell(note)
             return Python(nearest.path, nearest.version, note)
-        if silent:
-            raise BuildFailed(
-                f"cannot build the model's environment: no Python {minor} is known on this machine, but "
-                f"{silent[0]} does not answer; it is asked again in some minutes, or when it has changed",
-                permanent=False,
-            )
+        unknown = f", unless it is {silent[0]}, which does not answer" if silent else ""
         raise BuildFailed(
-            f"cannot build the model's environment: there is no Python {minor} on this machine, and it "
-            f"cannot be had: {why}; install Python {minor}",
-            permanent=permanent,
+            f"cannot build the model's environment: there is no Python {minor} on this machine{unknown}, and "
+            f"it cannot be had: {why}; install Python {minor}",
+            permanent=permanent and not silent,
         )
 
     def _local(self, minor: str, work: Workshop) -> tuple[list[Python], list[str]]:

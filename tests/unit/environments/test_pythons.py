@@ -94,7 +94,7 @@ def test_python_that_hangs_is_asked_again_after_some_minutes(work: Asked) -> Non
     pythons = Pythons(clock=lambda: now[0])
     for after in (0.0, 1.0, 100.0):
         now[0] += after
-        with pytest.raises(BuildFailed, match=r"python3\.10 does not answer") as raised:
+        with pytest.raises(BuildFailed, match=r"python3\.10, which does not answer") as raised:
             pythons.find(WANTED, EnvManager.UV, work)
         assert not raised.value.permanent
     assert asked == [0.0]
