@@ -94,11 +94,11 @@ async def running(settings: Settings, stand_in: StandIn | None = None) -> AsyncI
         credentials = components.credentials(settings, stack)
         # Here and not later: callers during the recovery wait instead of being refused.
         api_socket = _open_api_socket(settings, stack)
+        listener = await take_address(settings, stack)
         database = Database(settings.data_dir / "state.db")
         await database.open()
         stack.push_async_callback(database.close)
         try:
-            listener = await take_address(settings, await database.instance_id(), stack)
             await check_document_store(settings, database)
             if await database.new_boot(identity.boot_id()):
                 _log.info("first start since the machine booted")

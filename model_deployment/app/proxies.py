@@ -21,24 +21,22 @@ from model_deployment.proxy.upstream import UpstreamLimits
 from model_deployment.recording.reported_counts import ReportedCounts
 from model_deployment.runtime.logs import PROXY
 from model_deployment.settings import Settings
+from model_deployment.state.instance import FILE as INSTANCE_FILE
+from model_deployment.state.instance import read as read_instance
 
 _log = logging.getLogger(__name__)
 
 
-async def take_address(
-    settings: Settings, instance: str, stack: contextlib.AsyncExitStack
-) -> socket.socket:
-    """The socket that callers connect to.
-
-    Args:
-        instance: name of the data directory, which all proxies carry.
+async def take_address(settings: Settings, stack: contextlib.AsyncExitStack) -> socket.socket:
+    """The socket that callers connect to. Taken before the state is opened, which may change it.
 
     Raises:
         StateError: another program uses the address.
     """
     folder = settings.data_dir / protocol.FOLDER
+    name = await asyncio.to_thread(read_instance, settings.data_dir / INSTANCE_FILE)
     taken = await asyncio.to_thread(
-        take_over_or_listen, folder, instance, settings.host, settings.port
+        take_over_or_listen, folder, name or "", settings.host, settings.port
     )
     stack.callback(taken.close)
     await asyncio.to_thread(drop_stale_sockets, folder)

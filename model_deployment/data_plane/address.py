@@ -25,6 +25,8 @@ _log = logging.getLogger(__name__)
 #: Seconds that a proxy may take to hand over the socket, and that the address may take to become free.
 _PATIENCE = 2.0
 _LOOK = 0.02
+#: Seconds between two looks at proxies that start: each reads the environment of every process.
+_STARTING_LOOK = 0.1
 
 
 def take_over_or_listen(folder: Path, instance: str, host: str, port: int) -> socket.socket:
@@ -35,7 +37,7 @@ def take_over_or_listen(folder: Path, instance: str, host: str, port: int) -> so
 
     Args:
         folder: the one with the control sockets of proxies.
-        instance: name of the data directory, which all proxies carry.
+        instance: name of the data directory, which all proxies carry; empty if it has none yet.
 
     Raises:
         StateError: another program uses the address, or it cannot be used.
@@ -49,22 +51,29 @@ def take_over_or_listen(folder: Path, instance: str, host: str, port: int) -> so
 def _await_starting(folder: Path, instance: str) -> None:
     if _starting(folder, instance):
         _log.info("waiting for a proxy that the last controller has started")
-    end = time.monotonic() + START_TIMEOUT
-    while starting := _starting(folder, instance):
-        if time.monotonic() >= end:
-            for one in starting:
-                _log.warning("killing a proxy that does not start: pid %s", one.pid)
-                one.kill()
-        time.sleep(_LOOK)
+    if left := _left_after(START_TIMEOUT, folder, instance):
+        for one in left:
+            _log.warning("killing a proxy that does not start: pid %s", one.pid)
+            one.kill()
+        _left_after(_PATIENCE, folder, instance)
+
+
+def _left_after(seconds: float, folder: Path, instance: str) -> list[companions.Companion]:
+    """Proxies that are still starting after some time."""
+    end = time.monotonic() + seconds
+    while (starting := _starting(folder, instance)) and time.monotonic() < end:
+        time.sleep(_STARTING_LOOK)
+    return starting
 
 
 def _starting(folder: Path, instance: str) -> list[companions.Companion]:
-    """Living proxies without a control socket."""
-    return [
-        one
-        for one in companions.living(instance, KIND)
-        if not (folder / protocol.socket_name(one.id)).exists()
-    ]
+    """Living proxies without a control socket; none if nobody can tell."""
+    try:
+        living = companions.living(instance, KIND)
+    except OSError as error:  # no descriptor is left
+        _log.warning("cannot look for proxies that start: %s", error)
+        return []
+    return [one for one in living if not (folder / protocol.socket_name(one.id)).exists()]
 
 
 def _take_over_or_listen(folder: Path, host: str, port: int) -> socket.socket:

@@ -29,6 +29,7 @@ from model_deployment.registry.errors import (
     first_line,
     found_or_none,
     is_absent,
+    is_absent_file,
     no_model,
 )
 from model_deployment.registry.mlflow_client import connect, create_database, import_mlflow
@@ -190,15 +191,16 @@ class Registry:
         from mlflow import artifacts
 
         for name in names:
-            found_or_none(
-                partial(
-                    artifacts.download_artifacts,
+            try:
+                artifacts.download_artifacts(
                     artifact_uri=f"models:/{key.model}/{key.version}/{name}",
                     dst_path=str(destination),
                     tracking_uri=self._tracking_uri,
                     registry_uri=self._registry_uri,
                 )
-            )
+            except Exception as error:
+                if not is_absent_file(error):
+                    raise
 
     async def ask(
         self,

@@ -73,6 +73,8 @@ _NO_REGISTRY = (
 
 #: MLflow's codes for a model, version, run or artifact that does not exist.
 _ABSENT = frozenset({"RESOURCE_DOES_NOT_EXIST", "NOT_FOUND", "INVALID_PARAMETER_VALUE"})
+#: Of MLflow's server and of S3, and of a folder.
+_NO_FILE = re.compile(r"\b404\b|NoSuchKey|[Nn]o such (?:artifact|file)")
 
 
 class RegistryUnusable(Exception):
@@ -124,6 +126,11 @@ def no_registry(error: BaseException) -> str:
 def is_absent(error: Exception) -> bool:
     """Whether MLflow's error says that what was asked for does not exist."""
     return getattr(error, "error_code", "") in _ABSENT and not no_registry(error)
+
+
+def is_absent_file(error: Exception) -> bool:
+    """The same of a file, of which each store of artifacts says so in its own words."""
+    return is_absent(error) or _NO_FILE.search(_text([*_chain(error)])) is not None
 
 
 def found_or_none(call: Callable[..., Any], *arguments: Any) -> Any:

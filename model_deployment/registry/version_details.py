@@ -150,6 +150,7 @@ class DetailsReader:
         details = await self._registry.ask(
             f"look up {key}", partial(_read_details, key, self._pages), about=key
         )
+        kept = None
         if stored is not None and stored.artifact == details.artifact and stored.flavors:
             details = replace(  # the files of a registration never change
                 details,
@@ -160,27 +161,31 @@ class DetailsReader:
         elif folder is not None and (folder / _MODEL_FILES[0]).is_file():
             details = await asyncio.to_thread(self._with_files, details, folder)
         else:
-            details = await self._with_downloaded(details)
+            kept, details = await self._with_downloaded(details)
         self._known[key] = (time.monotonic(), details)
         while len(self._known) > _ENTRIES:
             self._known.pop(next(iter(self._known)))
-        await asyncio.to_thread(_write, self._root / details.artifact / _FILE, details)
+        await asyncio.to_thread(_write, self._root / details.artifact / _FILE, kept or details)
         return details
 
-    async def _with_downloaded(self, details: VersionDetails) -> VersionDetails:
-        """With what the files say; without it where they cannot be read, since the rest matters more.
+    async def _with_downloaded(
+        self, details: VersionDetails
+    ) -> tuple[VersionDetails, VersionDetails]:
+        """What to keep, and with what the files say as far as they can be read: the rest matters more.
 
-        Of files that came in part nothing is taken: what is kept of a registration stays.
+        What files say that came in part is not kept, since what is kept of a registration stays.
         """
         folder = Path(await asyncio.to_thread(tempfile.mkdtemp, prefix="mlmodel-"))
+        complete = False
         try:
-            await self._registry.ask(
-                f"read the files of {details.key}",
-                partial(self._registry.download_files, details.key, folder, _MODEL_FILES),
-            )
-            return await asyncio.to_thread(self._with_files, details, folder)
-        except ModelDeploymentError:
-            return details
+            with suppress(ModelDeploymentError):
+                await self._registry.ask(
+                    f"read the files of {details.key}",
+                    partial(self._registry.download_files, details.key, folder, _MODEL_FILES),
+                )
+                complete = True
+            read = await asyncio.to_thread(self._with_files, details, folder)
+            return read if complete else details, read
         finally:
             await asyncio.to_thread(shutil.rmtree, folder, True)
 

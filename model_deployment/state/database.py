@@ -121,7 +121,7 @@ class Database:
             connection.execute("PRAGMA synchronous=FULL")
             migration.migrate(connection)
             connection.execute("PRAGMA foreign_keys=ON")
-            _write_instance_id(connection, self.path.with_name("instance-id"))
+            _write_instance_id(connection, self.path.with_name(instance.FILE))
         except BaseException:
             connection.close()
             raise

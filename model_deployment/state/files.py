@@ -16,7 +16,7 @@ from pathlib import Path
 from model_deployment.core.errors import StateError
 from model_deployment.core.options import Options
 from model_deployment.core.rollout_counts import StageCounts
-from model_deployment.state import device_check, endpoint_rows, rows
+from model_deployment.state import device_check, endpoint_rows, instance, rows
 from model_deployment.state.snapshot import BESIDE, sync
 
 #: Raised when the layout of the tables changes; compared with ``PRAGMA user_version``.
@@ -76,7 +76,7 @@ def examine(path: Path) -> bool:
 def _evidence(path: Path) -> str:
     """A file that exists only beside a database; empty if there is none."""
     folder = path.parent
-    names = ["instance-id", *(f"{path.name}{more}" for more in BESIDE), "documents.db"]
+    names = [instance.FILE, *(f"{path.name}{more}" for more in BESIDE), "documents.db"]
     found = [name for name in names if (folder / name).exists()]
     found += [f"spool/{segment.name}" for segment in sorted((folder / "spool").glob("*.seg"))]
     if path.is_symlink():

@@ -9,6 +9,8 @@ import re
 from contextlib import suppress
 from pathlib import Path
 
+#: In the data directory.
+FILE = "instance-id"
 _SHAPE = re.compile(r"[0-9a-f]{12}\n?")
 
 

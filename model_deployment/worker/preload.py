@@ -8,6 +8,7 @@ A module of a model's environment may do anything when it is imported: so the ti
 may take, and that all of them may.
 """
 
+import gc
 import importlib
 import os
 import signal
@@ -67,6 +68,7 @@ def preload(
     """
     done = Preloaded(refused=dict(refused))
     end = time.monotonic() + altogether
+    before = shareable.Opened()
     for module in modules:
         if module in done.refused:
             continue
@@ -82,13 +84,22 @@ def preload(
             done.refused[module] = f"cannot be imported: {error!r}"[:300]
         else:
             done.modules.append(module)
-        started = f"starts threads ({thread_names()})" if threads() > 1 else ""
-        if why := started or opened.obstacle():
+        if why := _obstacle(opened):
             done.culprit, done.why = module, why
             return done
-        for number in opened.numbers():
-            process_setup.keep(number)
+    for number in before.numbers():
+        process_setup.keep(number)
     return done
+
+
+def _obstacle(opened: shareable.Opened) -> str:
+    """Why forks cannot share what an import has begun, in words behind its name; empty if they can."""
+    if threads() > 1:
+        return f"starts threads ({thread_names()})"
+    if opened.obstacle():
+        # A file that was forgotten in a cycle is closed by the collector, which is off here.
+        gc.collect()
+    return opened.obstacle()
 
 
 @contextmanager

@@ -20,7 +20,7 @@ from model_deployment.worker import timed_output
 PADDING_VARIABLE = "MODEL_DEPLOYMENT_PADDING"
 PADDING_ARGUMENT = "--padding="
 _PR_SET_NAME = 15
-#: Descriptors that stay open in forks, and are never used.
+#: Descriptors that stay open in forks: leases, which are never used, and what libraries share.
 _kept: set[int] = set()
 
 

@@ -1,7 +1,8 @@
 """Whether processes that are forked now may all use what this process has loaded.
 
 A fork has one thread, and shares open files, sockets and connections with its siblings. So a model that
-started a thread or a program, or opened something while it was loaded, is loaded by each worker itself. A
+started a thread or a program, or opened something while it was loaded, is loaded by each worker itself; and
+a library that does so when it is imported is imported by each model. A
 source of random numbers that the model has made would yield the same numbers in each worker.
 
 Files that are mapped into memory (``numpy.load(..., mmap_mode="r")``, joblib, safetensors) may stay open:

@@ -12,11 +12,12 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from mlflow.exceptions import MlflowException
 
 from model_deployment.core.errors import RegistryUnavailable
 from model_deployment.core.names import ModelKey
 from model_deployment.registry.client import Registry
-from model_deployment.registry.errors import explain, first_line
+from model_deployment.registry.errors import explain, first_line, is_absent_file
 from model_deployment.registry.mlflow_client import create_database
 from tests.support.ports import free_port
 
@@ -288,3 +289,23 @@ def test_long_lines_end_with_a_word_and_hold_no_password() -> None:
     assert len(told) <= 210
     assert "hush" not in told
     assert first_line(KeyError()) == "KeyError"
+
+
+@pytest.mark.parametrize(
+    ("said", "absent"),
+    [
+        (
+            "404 Client Error: Not Found for url: http://mlflow:5000/api/2.0/mlflow-artifacts/…",
+            True,
+        ),
+        ("An error occurred (404) when calling the HeadObject operation: Not Found", True),
+        ("An error occurred (NoSuchKey) when calling the GetObject operation", True),
+        ("[Errno 2] No such file or directory: '/mlruns/1/requirements.txt'", True),
+        ("No such artifact: 'requirements.txt'", True),
+        ("503 Server Error: Service Unavailable for url: http://mlflow:5000/…", False),
+        ("HTTPConnectionPool(host='mlflow', port=5000): Read timed out.", False),
+    ],
+)
+def test_missing_file_is_no_failure_of_its_store(said: str, absent: bool) -> None:
+    failed = f"The following failures occurred while downloading one or more artifacts: {said}"
+    assert is_absent_file(MlflowException(failed)) is absent

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 PRELOAD = """
-import json, sys
+import gc, json, sys
 from model_deployment.worker import preload
+gc.disable()
 found = preload.preload(json.loads(sys.argv[1]), **json.loads(sys.argv[2]))
 print(json.dumps([found.modules, found.refused, found.culprit and f"{found.culprit} {found.why}"]))
 """
@@ -41,6 +42,7 @@ def modules(tmp_path: Path) -> Path:
         "loops": "import asyncio; loop = asyncio.new_event_loop()",
         "connects": "import socket; pair = socket.socketpair()",
         "writes": "file = open(__file__ + '.log', 'a')",
+        "forgets": "class It: pass\nit = It()\nit.me, it.file = it, open(__file__)\ndel it",
         "reads": "file = open(__file__)",
         "starts": "import subprocess; it = subprocess.Popen(['sleep', '20'])",
         "threads": "import threading, time\n"
@@ -100,6 +102,10 @@ def test_module_that_forks_cannot_share_is_named(modules: Path, name: str, why: 
     assert not refused
     assert culprit.startswith(f"{name} ")
     assert why in culprit
+
+
+def test_file_that_was_forgotten_in_a_cycle_is_no_obstacle(modules: Path) -> None:
+    assert preloaded(modules, ["forgets", "other"]) == [["forgets", "other"], {}, ""]
 
 
 def test_what_forks_can_share_stays_open_in_them(modules: Path) -> None:
