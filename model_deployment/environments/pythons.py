@@ -79,8 +79,8 @@ class Pythons:
             return Python(nearest.path, nearest.version, note)
         unknown = f", unless it is {silent[0]}, which does not answer" if silent else ""
         raise BuildFailed(
-            f"cannot build the model's environment: there is no Python {minor} on this machine{unknown}, and "
-            f"it cannot be had: {why}; install Python {minor}",
+            f"cannot build the model's environment: there is no Python {minor} on this machine{unknown}, "
+            f"and it cannot be had: {why}; install Python {minor}",
             permanent=permanent and not silent,
         )
 

@@ -10,10 +10,8 @@ from model_deployment.environments.needs import Needs
 
 #: The step of what builds packages.
 BUILD = ("-r", "build.txt")
-#: Asks for a hash of each package.
+#: Asks for a hash of each package of the model. On the command line: uv before 0.12 ignores it in files.
 _HASHES = "--require-hashes"
-#: Options for the packages of the model alone.
-_OF_THE_MODEL = (_HASHES, "--constraint")
 #: Options that uv takes on its command line, or does not know.
 _NOT_OF_UV = ("--pre", "--prefer-binary", "--trusted-host", "--use-feature", "--only-final")
 
@@ -26,24 +24,26 @@ def write(
     Raises:
         OSError: they cannot be written.
     """
-    options = [one for one in needs.options if not uv or one.partition(" ")[0] not in _NOT_OF_UV]
+    left_out = {_HASHES, *(_NOT_OF_UV if uv else ())}
+    options = [one for one in needs.options if one.partition(" ")[0] not in left_out]
     constraints = [part for name in write_constraints(needs, folder) for part in ("-c", name)]
-    # What the model did not name itself has no hash, and is not among its constraints.
-    unhashed = [one for one in options if one.partition(" ")[0] not in _OF_THE_MODEL]
+    # What the model did not name itself is not among its constraints.
+    free = [one for one in options if one.partition(" ")[0] != "--constraint"]
     if needs.build_dependencies:
-        _write(folder / BUILD[-1], [*unhashed, *needs.build_dependencies])
+        _write(folder / BUILD[-1], [*free, *needs.build_dependencies])
         yield BUILD
-    hashed = _HASHES in options or any(" --hash" in line for line in needs.requirements)
+    asked = [one for one in needs.options if one == _HASHES]
+    hashed = bool(asked) or any(" --hash" in line for line in needs.requirements)
     first = needs.requirements if hashed else (*needs.requirements, *server)
     if first:
         _write(
             folder / "requirements.txt", [*options, *only_wheels(() if hashed else server), *first]
         )
-        yield "-r", "requirements.txt", *constraints
+        yield "-r", "requirements.txt", *constraints, *asked
     if hashed and server:
         # One hash has pip ask for those of all packages. So the server comes behind, and changes none.
         _write(folder / "pinned.txt", filter(None, map(_constraint, needs.requirements)))
-        _write(folder / "server.txt", [*unhashed, *only_wheels(server), *server])
+        _write(folder / "server.txt", [*free, *only_wheels(server), *server])
         yield "-r", "server.txt", "-c", "pinned.txt"
 
 

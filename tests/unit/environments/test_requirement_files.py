@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pytest
+
 from model_deployment.core.options import EnvManager
 from model_deployment.environments import requirement_files
 from model_deployment.environments.needs import Needs, read_needs
@@ -50,16 +52,19 @@ def test_model_with_hashes_gets_its_server_behind_it(tmp_path: Path) -> None:
     assert "uvicorn" in second[1]
 
 
-def test_hashes_are_asked_for_of_the_models_own_packages_only(tmp_path: Path) -> None:
+@pytest.mark.parametrize("uv", [True, False])
+def test_hashes_are_asked_for_of_the_models_own_packages_only(tmp_path: Path, uv: bool) -> None:
     hashed = f"--hash=sha256:{'0' * 64}"
     text = (
         f"--require-hashes\nlearner[more]==1.0 {hashed}\n/srv/own-1.0-py3-none-any.whl {hashed}\n"
     )
     model = tiny_wheels.model(tmp_path / "m", text, build=["pip==23"])
-    build, own, server = written(tmp_path, read_needs(model, EnvManager.UV))
-    assert build[1] == ["pip==23"]
-    assert own[1][0] == "--require-hashes"
+    build, own, server = written(tmp_path, read_needs(model, EnvManager.UV), uv=uv)
+    assert build == (("-r", "build.txt"), ["pip==23"])
+    # uv before 0.12 ignores it in files, and installs dependencies without a hash.
+    assert own[0] == ("-r", "requirements.txt", "--require-hashes")
+    assert server[0] == ("-r", "server.txt", "-c", "pinned.txt")
     assert "uvicorn" in server[1]
-    assert "--require-hashes" not in server[1]
+    assert not any("--require-hashes" in lines for _, lines in (build, own, server))
     # A constraint has a name, and no extras.
     assert (tmp_path / "pinned.txt").read_text() == "learner==1.0\n"
