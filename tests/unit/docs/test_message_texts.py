@@ -136,24 +136,44 @@ def test_texts_and_log_lines_have_no_slips() -> None:
     assert not wrong, "\n".join(wrong)
 
 
+def strings(source: str) -> Iterator[tuple[int, str]]:
+    """Line and text of each string, and an empty text for what stands between them.
+
+    Python 3.12 and later have several tokens for one f-string.
+    """
+    begun: list[tuple[int, int]] = []
+    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+        kind = tokenize.tok_name[token.type]
+        if kind in ("NL", "COMMENT"):
+            continue
+        if kind == "FSTRING_START":
+            begun.append(token.start)
+        elif kind == "FSTRING_END":
+            start = begun.pop()
+            if not begun:
+                lines = source.split("\n")[start[0] - 1 : token.end[0]]
+                lines[-1] = lines[-1][: token.end[1]]
+                yield start[0], "\n".join(lines)[start[1] :]
+        elif not begun:
+            yield token.start[0], token.string if kind == "STRING" else ""
+
+
 def glued(source: str) -> list[tuple[int, str, str]]:
     """Line and both texts where two pieces of a sentence have no space between them."""
     if not _PIECES.search(source):
         return []
     found = []
-    before: tokenize.TokenInfo | None = None
-    for token in tokenize.generate_tokens(io.StringIO(source).readline):
-        if token.type in (tokenize.NL, tokenize.COMMENT):
-            continue
-        if before is not None and token.type == before.type == tokenize.STRING:
-            left, right = before.string.rstrip("\"'"), token.string.lstrip("rbfRBF\"'")
+    before = ""
+    for line, text in strings(source):
+        if before and text:
+            left, right = before.rstrip("\"'"), text.lstrip("rbfRBF\"'")
             if (
                 re.search(r"(?<!\\)[\w.,:]$", left)
                 and re.match(r"[A-Za-z(]", right)
                 and " " in left
             ):
-                found.append((token.start[0], left[-30:], right[:30]))
-        before = token
+                found.append((line, left[-30:], right[:30]))
+        before = text
     return found
 
 
