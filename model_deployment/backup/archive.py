@@ -18,13 +18,14 @@ from pathlib import Path
 from typing import IO, BinaryIO, Self, cast
 
 from model_deployment.core.errors import ModelDeploymentError
+from model_deployment.state import instance
 
 #: Increased when older releases can no longer read an archive.
 FORMAT = 3
 #: The format of an archive without further files, which releases before them can read.
 DATABASES_ONLY = 1
 MANIFEST = "manifest.json"
-STATE, INSTANCE, DOCUMENTS = "state.db", "instance-id", "documents.db"
+STATE, INSTANCE, DOCUMENTS = "state.db", instance.FILE, "documents.db"
 
 #: In this order, and first. The state and the instance id are always present.
 _NAMES = (INSTANCE, STATE, DOCUMENTS)

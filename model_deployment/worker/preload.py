@@ -96,10 +96,11 @@ def _obstacle(opened: shareable.Opened) -> str:
     """Why forks cannot share what an import has begun, in words behind its name; empty if they can."""
     if threads() > 1:
         return f"starts threads ({thread_names()})"
-    if opened.obstacle():
+    if why := opened.obstacle():
         # A file that was forgotten in a cycle is closed by the collector, which is off here.
         gc.collect()
-    return opened.obstacle()
+        why = opened.obstacle()
+    return why
 
 
 @contextmanager
